@@ -1,0 +1,36 @@
+# Everything a newcomer needs: make demo | make test | make check | make venv. Each makes .venv by itself.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: venv demo test check format bench evaluate train clean help
+
+help:            ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+venv: $(STAMP)   ## make .venv with pip, nothing else
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[demo,dev,postgresql]'
+	touch $@
+
+demo: venv       ## send a generated chest CT (or STUDY=folder) through a node, see what comes back
+	$(BIN)/pacsai demo $(if $(STUDY),--study '$(STUDY)')
+
+test: venv       ## the tests
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: venv      ## ruff (lint, format) and mypy strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv     ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:           ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache demo-out *.egg-info

@@ -1,0 +1,1 @@
+"""Where results go: one Archive protocol, one module per kind of archive."""
