@@ -38,13 +38,13 @@ LEFT = Code("7771000", "SCT", "Left")
 RIGHT = Code("24028007", "SCT", "Right")
 
 # Measurements
-LONG_AXIS = Code("103339001", "SCT", "Long Axis")
-SHORT_AXIS = Code("103340004", "SCT", "Short Axis")
+LONG_AXIS = Code("103339001", "SCT", "Long axis")
+SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 VOLUME = Code("118565006", "SCT", "Volume")
 ATTENUATION = Code("112031", "DCM", "Attenuation Coefficient")
 MEAN = Code("373098007", "SCT", "Mean")
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
-SUM_OF_VOXELS = Code("126030", "DCM", "Sum of segmented voxel volumes")
+SUM_OF_VOXELS = Code("126030", "DCM", "Sum of segmented voxel method for volume")
 
 # Units (UCUM)
 MM = Code("mm", "UCUM", "mm")
