@@ -5,10 +5,84 @@ Registration is that the folder exists. Knows nothing of the network, of jobs or
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydicom.datadict import tag_for_keyword
 
 from pacsai.finding import Result
 from pacsai.volume import Volume
+
+NODE_TERMS = ("BodyPart", "instances")
+"""Acceptance keys that are the node's own: the recognised body part and the number of images; others are DICOM keywords."""
+
+
+class Condition(BaseModel):
+    """What one acceptance rule asks: one of `values`, or a number from `min` to `max`, both included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    values: tuple[str, ...] = ()
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str | int | float):
+            return {"values": (str(value),)}
+        if isinstance(value, list):
+            return {"values": tuple(str(item) for item in value)}
+        return value
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Condition:
+        if not self.values and self.min is None and self.max is None:
+            raise ValueError("asks nothing: give a value, a list of values, or {min: …, max: …}")
+        return self
+
+
+class Resources(BaseModel):
+    """Limits an analysis runs under."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpu: Literal["none", "optional", "required"] = "none"
+    memory_gb: float = Field(default=4, gt=0)
+    timeout_s: float = Field(default=900, gt=0)
+
+
+class Weights(BaseModel):
+    """A weights file of the pipeline's folder, pinned by its digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.(safetensors|onnx)$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    architecture: str
+
+
+class Manifest(BaseModel):
+    """manifest.yaml: everything the node must know of a pipeline without loading its code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    title: str
+    accepts: dict[str, Condition]
+    input: Literal["volume", "volumes", "images", "study"]
+    weights: Weights | None = None
+    resources: Resources = Resources()
+    writes: tuple[Literal["SEG", "SR", "GSPS", "SC", "KO"], ...]
+    intended_use: Literal["research"]
+
+    @model_validator(mode="after")
+    def _accepts_known_keywords(self) -> Manifest:
+        for keyword in self.accepts:
+            if keyword not in NODE_TERMS and tag_for_keyword(keyword) is None:
+                raise ValueError(f"accepts: {keyword!r} is no DICOM keyword and none of {', '.join(NODE_TERMS)}")
+        return self
 
 
 class VolumePipeline(Protocol):

@@ -1,0 +1,47 @@
+"""What result objects are made from and refer to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydicom.dataset import Dataset
+
+from pacsai.study import Instance, Study
+from pacsai.volume import Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The analysed images and the moment of writing.
+
+    Attributes
+    ----------
+    study : Study
+        As it stood when it was analysed.
+    instances : tuple of Instance
+        What was analysed, in slice order; where nothing could be analysed, the instances that stand for the study
+        (its headers are copied, and it is named as evidence). Never empty.
+    volume : Volume or None
+        Their voxels, None where nothing was read.
+    now : datetime
+        Goes into every date and time of the objects, so that the clock is read in one place.
+    """
+
+    study: Study
+    instances: tuple[Instance, ...]
+    volume: Volume | None
+    now: datetime
+
+    @property
+    def header(self) -> Dataset:
+        """Return the header whose patient and study modules are copied."""
+        return self.instances[0].header
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultObject:
+    """One finished object: `kind` is SEG, SR, GSPS, SC or KO."""
+
+    kind: str
+    dataset: Dataset
