@@ -1,0 +1,42 @@
+"""What every test may ask for: real data, system tools, free loopback ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def missing(what: str) -> None:
+    """Skip on a newcomer's machine, fail in CI, where everything is meant to be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is not on this machine")
+
+
+def needs(*programs: str) -> None:
+    """Ask for programs of the system (Debian packages orthanc, orthanc-dicomweb, dcmtk, dicom3tools)."""
+    for program in programs:
+        if shutil.which(program) is None:
+            missing(f"the program {program}")
+
+
+def free_port() -> int:
+    """Return a TCP port that was free on 127.0.0.1 a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real data that lies beside the checkout, never in it."""
+    if not SHARED_DATA.is_dir():
+        missing("the real data folder ../shared/data")
+    return SHARED_DATA
