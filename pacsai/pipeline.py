@@ -1,10 +1,17 @@
 """The pipeline contract: a manifest (data) and a class with `analyse` (code), in one folder.
 
-Registration is that the folder exists. Knows nothing of the network, of jobs or of how results are encoded.
+A pipeline folder holds `manifest.yaml`, and `pipeline.py` with two functions::
+
+    def load(weights: Path | None) -> VolumePipeline: ...   # the class, with its networks
+    def phantom(seed: int) -> Phantom: ...                  # a small generated case with known lesions
+
+Registration is that the folder exists. Knows nothing of the network, of jobs or of how results are encoded; finding
+and checking folders is registry.py's.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -90,3 +97,20 @@ class VolumePipeline(Protocol):
 
     def analyse(self, volume: Volume) -> Result:
         """Return what was found. Pure: no files, no network, no clock; the same volume gives the same result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """What a phantom holds: a lesion of known place and size, `kind` in plain words ("solid, wall-attached")."""
+
+    centre_mm: tuple[float, float, float]
+    diameter_mm: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phantom:
+    """A generated case and its truth."""
+
+    volume: Volume
+    lesions: tuple[Lesion, ...]

@@ -1,0 +1,165 @@
+"""The flow of a study, aloud: read, select, analyse, write, deliver.
+
+Plain functions in that order. `analyse_study` walks the first four on one study and gives a Report; delivering what
+it wrote is the outbox's. The node runs it in a child process (child.py), `pacsai analyse` in its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pacsai.bodypart import recognise
+from pacsai.finding import Provenance, Result
+from pacsai.objects.source import Source
+from pacsai.objects.write import Written, write
+from pacsai.pipeline import Condition
+from pacsai.pixels import PixelError
+from pacsai.registry import Package
+from pacsai.report import Report
+from pacsai.selection import Candidate, Selection, select
+from pacsai.study import Instance, Study
+from pacsai.volume import GeometryError, Volume, read_volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is asked of a pipeline for one study.
+
+    Attributes
+    ----------
+    package : Package
+        The pipeline.
+    accepts : mapping of str to Condition
+        Its acceptance rules, as the manifest or a trial run wants them.
+    results : tuple of str
+        Kinds of objects to write: SEG, SR, GSPS, SC, KO.
+    folder : Path
+        Where the objects go.
+    now : datetime
+        The moment that the objects carry.
+    """
+
+    package: Package
+    accepts: Mapping[str, Condition]
+    results: tuple[str, ...]
+    folder: Path
+    now: datetime
+
+    @property
+    def configuration_digest(self) -> str:
+        """Return the SHA-256 of the settings that change the result."""
+        settings = {
+            "accepts": {key: condition.model_dump() for key, condition in sorted(self.accepts.items())},
+            "results": sorted(self.results),
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds by step."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def time(self, step: str) -> Iterator[None]:
+        """Add the time of the block to `step`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
+
+
+def analyse_study(study: Study, order: Order) -> Report:
+    """Return what the ordered pipeline says of `study`, with the objects written to the order's folder."""
+    watch = Stopwatch()
+    with watch.time("read"):
+        selection = select(study, order.accepts)
+        volume, refusal = read(selection, order.accepts)
+    with watch.time("analyse"):
+        result = order.package.load().analyse(volume) if volume else Result.not_analysed(refusal)
+    return conclude(study, selection, volume, result, order, watch)
+
+
+def refuse_study(study: Study, order: Order, reason: str) -> Report:
+    """Return the report of a study whose analysis broke off, told in an object like any other outcome."""
+    selection = select(study, order.accepts)
+    return conclude(study, selection, None, Result.not_analysed(reason), order, Stopwatch())
+
+
+def read(selection: Selection, accepts: Mapping[str, Condition]) -> tuple[Volume | None, str]:
+    """Return the selected volume, or None and the reason why there is none fit for the pipeline."""
+    if selection.taken is None:
+        return None, selection.reason
+    try:
+        volume = read_volume(selection.taken.instances)
+    except (GeometryError, PixelError) as error:
+        return None, str(error)
+    wanted = accepts.get("BodyPart")
+    seen = recognise(volume) if wanted else None
+    if wanted and seen and seen.name not in wanted.values:
+        return None, f"the images do not show {' or '.join(wanted.values)}: {seen.reason}"
+    return volume, ""
+
+
+def conclude(
+    study: Study, selection: Selection, volume: Volume | None, result: Result, order: Order, watch: Stopwatch
+) -> Report:
+    """Return the report of `result`, signed, its objects written."""
+    with watch.time("write"):
+        instances = selection.taken.instances if selection.taken else standing_for(study)
+        signed = result.signed(provenance(instances, order))
+        objects = _write(signed, study, instances, volume, order) if selection.trustworthy else ()
+    return Report(
+        study_instance_uid=study.study_instance_uid,
+        pipeline=order.package.name,
+        version=order.package.manifest.version,
+        result=signed,
+        verdicts=selection.verdicts,
+        objects=objects,
+        seconds=watch.seconds,
+        issues=study.issues,
+    )
+
+
+def provenance(instances: Sequence[Instance], order: Order) -> Provenance:
+    """Return where a result on `instances` comes from; the source of every UID it will carry."""
+    return Provenance(
+        pipeline=order.package.name,
+        version=order.package.manifest.version,
+        model_digest=order.package.model_digest,
+        inputs_digest=inputs_digest(instances),
+        configuration_digest=order.configuration_digest,
+    )
+
+
+def inputs_digest(instances: Sequence[Instance]) -> str:
+    """Return the SHA-256 over the instances' UIDs and file bytes, whatever their order."""
+    lines = sorted(f"{instance.sop_instance_uid} {_file_digest(instance.path)}" for instance in instances)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def standing_for(study: Study) -> tuple[Instance, ...]:
+    """Return the instances that stand for a study of which none was analysed: its largest series of images."""
+    series = max(study.series, key=lambda one: (one.is_image, len(one.instances), one.series_instance_uid))
+    return series.instances
+
+
+def _write(
+    result: Result, study: Study, instances: Sequence[Instance], volume: Volume | None, order: Order
+) -> tuple[Written, ...]:
+    source = Source(study=study, instances=tuple(instances), volume=volume, now=order.now)
+    return write(result, source, order.results, order.folder)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

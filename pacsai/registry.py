@@ -1,0 +1,194 @@
+"""Which pipelines there are: finding their folders, reading manifests, verifying weights, loading, checking.
+
+Reading manifests loads no pipeline code and no torch, so that it can be asked in milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+import pacsai
+from pacsai.config import SiteError, read_model
+from pacsai.finding import Result
+from pacsai.pipeline import Manifest, Phantom, VolumePipeline
+
+BUILT_IN = Path(pacsai.__file__).resolve().parents[1] / "pipelines"
+ENTRY_POINTS = "pacsai.pipelines"
+
+
+class PipelineError(Exception):
+    """A pipeline that cannot be used; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A pipeline folder and its manifest, code not yet loaded."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """Return the pipeline's name."""
+        return self.manifest.name
+
+    @cached_property
+    def model_digest(self) -> str:
+        """Return the SHA-256 of the weights, or of pipeline.py where a pipeline has no weights."""
+        weights = self.manifest.weights
+        return weights.sha256 if weights else _sha256(self.folder / "pipeline.py")
+
+    def verified_weights(self) -> Path | None:
+        """Return the weights file, after its bytes were found to have the manifest's digest.
+
+        Raises
+        ------
+        PipelineError
+            The file is missing or is another one.
+        """
+        weights = self.manifest.weights
+        if weights is None:
+            return None
+        path = self.folder / weights.file
+        if not path.is_file():
+            raise PipelineError(f"{self.name}: the weights file {weights.file} is missing")
+        if (found := _sha256(path)) != weights.sha256:
+            raise PipelineError(
+                f"{self.name}: {weights.file} has the SHA-256 {found}, and the manifest pins {weights.sha256}"
+            )
+        return path
+
+    def load(self) -> VolumePipeline:
+        """Return the pipeline, ready to analyse.
+
+        Raises
+        ------
+        PipelineError
+            The weights or the code do not keep the contract.
+        """
+        path = self.verified_weights()
+        factory = getattr(self.module(), "load", None)
+        if not callable(factory):
+            raise PipelineError(f"{self.name}: pipeline.py has no function load(weights)")
+        try:
+            loaded = factory(path)
+        except Exception as error:
+            raise PipelineError(f"{self.name}: load failed, {_first_line(error)}") from error
+        _check_signature(self.name, loaded, self.manifest.input)
+        return cast(VolumePipeline, loaded)
+
+    def phantom(self, seed: int = 0) -> Phantom:
+        """Return the pipeline's small generated case."""
+        maker = getattr(self.module(), "phantom", None)
+        if not callable(maker):
+            raise PipelineError(f"{self.name}: pipeline.py has no function phantom(seed)")
+        return cast(Phantom, maker(seed))
+
+    def module(self) -> ModuleType:
+        """Return the folder's `pipeline` module; relative imports inside the folder work."""
+        if self.folder.parent == BUILT_IN:
+            return importlib.import_module(f"pipelines.{self.folder.name}.pipeline")
+        parent = f"pacsai_pipelines_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
+        if parent not in sys.modules:
+            package = ModuleType(parent)
+            package.__path__ = [str(self.folder)]
+            sys.modules[parent] = package
+        try:
+            return importlib.import_module(f"{parent}.pipeline")
+        except Exception as error:
+            raise PipelineError(f"{self.name}: pipeline.py cannot be imported, {_first_line(error)}") from error
+
+
+def read_package(folder: Path) -> Package:
+    """Return the pipeline in `folder`.
+
+    Raises
+    ------
+    PipelineError
+        No manifest, or one that is not valid; one line for each problem.
+    """
+    path = folder / "manifest.yaml"
+    if not path.is_file():
+        raise PipelineError(f"{folder.name}: no manifest.yaml in the folder")
+    try:
+        manifest = read_model(path, Manifest)
+    except SiteError as error:
+        raise PipelineError(f"{folder.name}: {error}") from error
+    if manifest.name != folder.name:
+        raise PipelineError(f"{folder.name}: the manifest calls it {manifest.name}; folder and name must agree")
+    return Package(folder.resolve(), manifest)
+
+
+def folders() -> tuple[Path, ...]:
+    """Return the pipeline folders: those that came with pacsai, and those of installed packages' entry points."""
+    built_in = sorted(path.parent for path in BUILT_IN.glob("*/manifest.yaml"))
+    named = (Path(str(point.load().__file__)).parent for point in entry_points(group=ENTRY_POINTS))
+    return (*built_in, *named)
+
+
+def discover(extra: Iterable[Path] = ()) -> tuple[Package, ...]:
+    """Return every usable pipeline, by name. Raises PipelineError for the first that is not, or for a name used twice."""
+    packages: dict[str, Package] = {}
+    for folder in (*folders(), *extra):
+        package = read_package(folder)
+        if package.name in packages:
+            raise PipelineError(f"{package.name}: two folders carry this name")
+        packages[package.name] = package
+    return tuple(packages[name] for name in sorted(packages))
+
+
+def find(name: str) -> Package:
+    """Return the pipeline called `name`, or the one in the folder `name` where it is a path."""
+    if "/" in name:
+        return read_package(Path(name).resolve())
+    packages = {package.name: package for package in discover()}
+    if name not in packages:
+        raise PipelineError(f"{name}: no such pipeline; there are {', '.join(packages) or 'none'}")
+    return packages[name]
+
+
+def check(folder: Path) -> tuple[str, ...]:
+    """Return what is wrong with the pipeline in `folder`, nothing when it keeps the contract.
+
+    Validates the manifest, the weights' digest and shapes, the signature, and runs the pipeline's phantom through it.
+    """
+    try:
+        package = read_package(folder)
+        result = package.load().analyse(package.phantom().volume)
+    except PipelineError as error:
+        return (str(error),)
+    except Exception as error:
+        return (f"{folder.name}: the phantom could not be analysed, {_first_line(error)}",)
+    if not isinstance(result, Result):
+        return (f"{package.name}: analyse returned {type(result).__name__}, not a Result",)
+    return ()
+
+
+def _check_signature(name: str, loaded: object, parameter: str) -> None:
+    method = getattr(loaded, "analyse", None)
+    if not callable(method):
+        raise PipelineError(f"{name}: what load returned has no method analyse({parameter})")
+    parameters = list(inspect.signature(method).parameters)
+    if parameters != [parameter]:
+        raise PipelineError(f"{name}: analyse takes ({', '.join(parameters)}), and input: {parameter} asks ({parameter})")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"

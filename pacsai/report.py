@@ -1,0 +1,90 @@
+"""What an analysis tells the outside: the report that `pacsai analyse --json` prints and a parcel keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pacsai import RESEARCH_USE_ONLY, terms
+from pacsai.finding import Finding, Result
+from pacsai.objects.write import Written
+from pacsai.selection import Verdict
+
+JSON_KEYS = {
+    terms.LONG_AXIS: "long_axis_mm",
+    terms.SHORT_AXIS: "short_axis_mm",
+    terms.VOLUME: "volume_mm3",
+    terms.ATTENUATION: "mean_hu",
+}
+"""Names that measurements carry in JSON; the unit is part of the name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One pipeline's answer for one study, its objects, and what was taken or left."""
+
+    study_instance_uid: str
+    pipeline: str
+    version: str
+    result: Result
+    verdicts: tuple[Verdict, ...]
+    objects: tuple[Written, ...]
+    seconds: Mapping[str, float]
+    issues: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, ready for json.dump; no patient data but UIDs."""
+        return {
+            "study_instance_uid": self.study_instance_uid,
+            "pipeline": self.pipeline,
+            "version": self.version,
+            "outcome": str(self.result.outcome),
+            "reason": self.result.reason,
+            "remarks": list(self.result.remarks),
+            "findings": [finding_json(finding) for finding in self.result.findings],
+            "objects": [_object_json(written) for written in self.objects],
+            "series": [_verdict_json(verdict) for verdict in self.verdicts],
+            "issues": list(self.issues),
+            "seconds": {step: round(duration, 3) for step, duration in self.seconds.items()},
+            "intended_use": RESEARCH_USE_ONLY,
+        }
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """Return one finding with its coded measurements and qualities as plain names."""
+    return {
+        "tracking_uid": finding.tracking_uid,
+        "label": finding.label,
+        "kind": finding.kind.meaning,
+        "probability": round(finding.probability, 4),
+        "centre_mm": [round(coordinate, 3) for coordinate in finding.centre_mm],
+        "site": finding.site.meaning if finding.site else None,
+        "laterality": finding.laterality.meaning if finding.laterality else None,
+        **{_key(measurement.name): round(measurement.value, 3) for measurement in finding.measurements},
+        "qualities": {concept.meaning: value.meaning for concept, value in finding.qualities},
+        "remarks": list(finding.remarks),
+    }
+
+
+def _key(name: terms.Code) -> str:
+    return JSON_KEYS.get(name, name.meaning.lower().replace(" ", "_"))
+
+
+def _object_json(written: Written) -> dict[str, Any]:
+    return {
+        "kind": written.kind,
+        "file": str(written.path),
+        "sop_class_uid": written.sop_class_uid,
+        "sop_instance_uid": written.sop_instance_uid,
+        "problems": list(written.problems),
+    }
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "series_instance_uid": verdict.series_instance_uid,
+        "description": verdict.description,
+        "taken": verdict.taken,
+        "reason": verdict.reason,
+    }
