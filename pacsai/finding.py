@@ -141,6 +141,13 @@ class Result:
     provenance: Provenance | None = None
     remarks: tuple[str, ...] = field(default=())
 
+    @property
+    def id(self) -> str:
+        """Return the UID of the result as a whole; equal inputs, model and settings give the same."""
+        if self.provenance is None:
+            raise ValueError("a result has an id once it is signed")
+        return self.provenance.uid("result")
+
     @classmethod
     def of(cls, findings: tuple[Finding, ...], remarks: tuple[str, ...] = ()) -> Result:
         """Return *findings*, or *no finding* when there are none."""

@@ -19,9 +19,9 @@ from types import ModuleType
 from typing import cast
 
 import pacsai
-from pacsai.config import SiteError, read_model
 from pacsai.finding import Result
 from pacsai.pipeline import Manifest, Phantom, VolumePipeline
+from pacsai.yamlfile import FileError, read_model
 
 BUILT_IN = Path(pacsai.__file__).resolve().parents[1] / "pipelines"
 ENTRY_POINTS = "pacsai.pipelines"
@@ -123,7 +123,7 @@ def read_package(folder: Path) -> Package:
         raise PipelineError(f"{folder.name}: no manifest.yaml in the folder")
     try:
         manifest = read_model(path, Manifest)
-    except SiteError as error:
+    except FileError as error:
         raise PipelineError(f"{folder.name}: {error}") from error
     if manifest.name != folder.name:
         raise PipelineError(f"{folder.name}: the manifest calls it {manifest.name}; folder and name must agree")
@@ -138,7 +138,7 @@ def folders() -> tuple[Path, ...]:
 
 
 def discover(extra: Iterable[Path] = ()) -> tuple[Package, ...]:
-    """Return every usable pipeline, by name. Raises PipelineError for the first that is not, or for a name used twice."""
+    """Return every pipeline, by name; raises PipelineError for the first unusable one or a name used twice."""
     packages: dict[str, Package] = {}
     for folder in (*folders(), *extra):
         package = read_package(folder)
@@ -181,7 +181,8 @@ def _check_signature(name: str, loaded: object, parameter: str) -> None:
         raise PipelineError(f"{name}: what load returned has no method analyse({parameter})")
     parameters = list(inspect.signature(method).parameters)
     if parameters != [parameter]:
-        raise PipelineError(f"{name}: analyse takes ({', '.join(parameters)}), and input: {parameter} asks ({parameter})")
+        given = ", ".join(parameters)
+        raise PipelineError(f"{name}: analyse takes ({given}), and input: {parameter} asks for ({parameter})")
 
 
 def _sha256(path: Path) -> str:

@@ -36,6 +36,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return plain values, ready for json.dump; no patient data but UIDs."""
         return {
+            "result_id": self.result.id,
             "study_instance_uid": self.study_instance_uid,
             "pipeline": self.pipeline,
             "version": self.version,

@@ -1,0 +1,5 @@
+"""`python -m pacsai` is the command `pacsai`."""
+
+from pacsai.cli import main
+
+main()

@@ -1,0 +1,144 @@
+"""One analysis in a process of its own, so that a native crash, a leak or a hang takes nothing else down.
+
+The node calls `run`; the child is `python -m pacsai.child`. It reads one request, a JSON line, from its standard
+input and then keeps listening: the input ends when the node dies, and the child with it. The answer is the file
+report.json beside the objects, written last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from pacsai.flow import Order, Report, analyse_study, refuse_study
+from pacsai.pipeline import Manifest
+from pacsai.reading import read_study
+from pacsai.registry import Package, read_package
+
+log = structlog.get_logger()
+
+REPORT = "report.json"
+
+
+class AnalysisBroke(Exception):
+    """The child ended without a report; the message says how, for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the child needs to know; all of it plain text and numbers."""
+
+    study_instance_uid: str
+    instances: str
+    pipeline: str
+    results: tuple[str, ...]
+    folder: str
+    now: str
+    refusal: str = ""
+
+    @property
+    def order(self) -> Order:
+        """Return the order that the request stands for."""
+        package = read_package(Path(self.pipeline))
+        return Order(
+            package=package,
+            accepts=package.manifest.accepts,
+            results=tuple(self.results),
+            folder=Path(self.folder),
+            now=datetime.fromisoformat(self.now),
+        )
+
+
+def run(request: Request, manifest: Manifest) -> dict[str, Any]:
+    """Return the report of the analysis, made in a child process under the manifest's limits.
+
+    Raises
+    ------
+    AnalysisBroke
+        The child crashed, took too long or too much memory.
+    """
+    limits = manifest.resources
+    child = subprocess.Popen([sys.executable, "-m", "pacsai.child"], stdin=subprocess.PIPE, env=_environment())
+    try:
+        _limit_memory(child.pid, limits.memory_gb)
+        assert child.stdin is not None  # noqa: S101 - a pipe was asked for
+        child.stdin.write(json.dumps(asdict(request)).encode() + b"\n")
+        child.stdin.flush()
+        status = child.wait(timeout=limits.timeout_s)
+    except subprocess.TimeoutExpired:
+        raise AnalysisBroke(f"the analysis took longer than its limit of {limits.timeout_s:g} s") from None
+    except BrokenPipeError:
+        status = child.wait()
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdin:
+            child.stdin.close()
+    return _answer(Path(request.folder) / REPORT, status, limits.memory_gb)
+
+
+def save(report: Report, folder: Path) -> dict[str, Any]:
+    """Write `report` as report.json in `folder`, and return it as plain values."""
+    values = report.as_json()
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{REPORT}"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(folder / REPORT)
+    return values
+
+
+def perform(request: Request) -> Report:
+    """Do what `request` asks, in this process."""
+    paths = sorted(Path(request.instances).iterdir())
+    studies = {study.study_instance_uid: study for study in read_study(paths)}
+    study = studies[request.study_instance_uid]
+    if request.refusal:
+        return refuse_study(study, request.order, request.refusal)
+    return analyse_study(study, request.order)
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    request = Request(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_the_node, daemon=True).start()
+    save(perform(request), Path(request.folder))
+
+
+def _answer(path: Path, status: int, memory_gb: float) -> dict[str, Any]:
+    if status == 0 and path.is_file():
+        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return answer
+    if status < 0:
+        raise AnalysisBroke(f"the analysis was ended by signal {-status}")
+    raise AnalysisBroke(f"the analysis ended with status {status} (its memory limit is {memory_gb:g} GB)")
+
+
+def _limit_memory(pid: int, memory_gb: float) -> None:
+    """Bound the child's private memory; RLIMIT_AS would also count what torch maps and never touches."""
+    limit = int(memory_gb * 1e9)
+    resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
+
+
+def _environment() -> Mapping[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def _end_with_the_node() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

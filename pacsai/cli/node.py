@@ -1,0 +1,33 @@
+"""`pacsai serve`: run the node until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from pacsai.cli.common import ConfigOption, load_site, told_plainly
+
+
+def serve(config: ConfigOption, quiet: Annotated[bool, typer.Option(help="No line when ready.")] = False) -> None:
+    """Run the node: receive studies, analyse them, send the results to the archive.
+
+    Prints one line that starts with `ready` once it accepts associations. SIGTERM or Ctrl-C drains it: no new
+    associations, running ones end, and what is left undone is taken up at the next start.
+    """
+    from pacsai.node import Node
+
+    site = load_site(config)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    with told_plainly(), Node(site) as node:
+        if not quiet:
+            names = ",".join(package.name for package in node.packages)
+            line = f"ready ae_title={site.node.ae_title} dicom={site.node.host}:{node.receiver.port} pipelines={names}"
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        ending.wait()

@@ -1,0 +1,153 @@
+"""`pacsai analyse`, `evaluate`, `wrap`: the researcher's commands, on folders, without a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.table import Table
+
+from pacsai.cli.common import CommandError, JsonOption, errors, out, print_json, told_plainly
+from pacsai.pipeline import NODE_TERMS, Condition
+
+Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="A pipeline's name, or the path of its folder.")]
+
+
+def analyse(
+    pipeline: Pipeline,
+    folder: Annotated[Path, typer.Argument(help="A folder with the DICOM files of one study.", exists=True)],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the objects and report.json go.")],
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Change an acceptance rule for a trial, e.g. instances.min=1."),
+    ] = None,
+    result: Annotated[list[str] | None, typer.Option(help="Kinds of objects: SEG, SR, GSPS, SC, KO.")] = None,
+    study: Annotated[str | None, typer.Option(help="Which study, where the folder holds several.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Analyse a folder of DICOM offline, without a node, and write the result objects.
+
+    Every analysis ends in one of: findings, no finding, not analysed (with the reason).
+    """
+    from pacsai.child import save
+    from pacsai.flow import Order, analyse_study
+    from pacsai.reading import read_folder
+    from pacsai.registry import find
+
+    with told_plainly():
+        package = find(pipeline)
+        accepts = relaxed(package.manifest.accepts, accept or [])
+        results = tuple(kind.upper() for kind in result) if result else package.manifest.writes
+        order = Order(package=package, accepts=accepts, results=results, folder=out_folder, now=datetime.now(UTC))
+        with errors.status("reading headers ..."):
+            studies = read_folder(folder)
+        chosen = [one for one in studies if study in (None, one.study_instance_uid)]
+        if len(chosen) != 1:
+            _tell_no_study(folder, [one.study_instance_uid for one in chosen], package.name, json)
+            return
+        with errors.status(f"{package.name} analyses {sum(len(s.instances) for s in chosen[0].series)} images ..."):
+            report = save(analyse_study(chosen[0], order), out_folder)
+    print_json(report) if json else print_report(report)
+
+
+def evaluate(
+    pipeline: Pipeline,
+    studies: Annotated[Path, typer.Option(help="A folder of studies, one folder each.", exists=True)],
+    truth: Annotated[Path, typer.Option(help="CSV: seriesuid,coordX,coordY,coordZ,diameter_mm.", exists=True)],
+    excluded: Annotated[Path | None, typer.Option(help="Findings that count neither as hit nor as false.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the FROC curve as a PNG.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Score a pipeline against a truth file by the LUNA16 protocol."""
+    from pacsai.evaluate import evaluate_folder
+
+    with told_plainly():
+        scores = evaluate_folder(pipeline, studies, truth, excluded=excluded, plot=plot)
+    if json:
+        print_json(scores)
+        return
+    table = Table("false marks per scan", "sensitivity", title=f"{pipeline}: CPM {scores['cpm']:.3f}")
+    for rate, sensitivity in zip(scores["fp_per_scan"], scores["sensitivity"], strict=True):
+        table.add_row(f"{rate:g}", f"{sensitivity:.3f}")
+    out.print(table)
+
+
+def wrap(
+    files: Annotated[list[Path], typer.Argument(help="NIfTI, NRRD, PNG, JPEG or PGM files.", exists=True)],
+    modality: Annotated[str, typer.Option(help="CT, MR, MG, CR or DX.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the DICOM files go.")],
+    patient_id: Annotated[str, typer.Option(help="(0010,0020) of the new study.")] = "WRAPPED",
+    json: JsonOption = False,
+) -> None:
+    """Make DERIVED DICOM studies from research images, so that they can be sent and analysed like any other."""
+    from pacsai import wrap as wrapping
+
+    with told_plainly():
+        try:
+            written = wrapping.wrap(files, modality, out_folder, patient_id=patient_id)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+    if json:
+        print_json([str(path) for path in written])
+    else:
+        out.print(f"{len(written)} DICOM files in {out_folder}")
+
+
+def relaxed(accepts: Mapping[str, Condition], changes: list[str]) -> dict[str, Condition]:
+    """Return `accepts` with changes such as "instances.min=1", "BodyPart=CHEST" or "SliceThickness.max=5"."""
+    rules = {key: condition.model_dump() for key, condition in accepts.items()}
+    for change in changes:
+        left, equals, text = change.partition("=")
+        key, _, part = left.partition(".")
+        if not equals or part not in ("", "min", "max"):
+            raise CommandError(f"--accept {change}: expected KEY=VALUE, KEY.min=NUMBER or KEY.max=NUMBER")
+        if key not in rules:
+            raise CommandError(f"--accept {change}: the pipeline has no rule {key}; it has {', '.join(rules)}")
+        value = yaml.safe_load(text)
+        rules[key] = {**rules[key], part: value} if part else value
+    try:
+        return {key: Condition.model_validate(rule) for key, rule in rules.items()}
+    except ValidationError as error:
+        raise CommandError(f"--accept: {error.errors()[0]['msg']}") from error
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Print a report for a person: outcome, findings, series, objects."""
+    out.print(f"[bold]{report['pipeline']} {report['version']}: {report['outcome']}[/] {report['reason']}")
+    if report["findings"]:
+        out.print(findings_table(report["findings"]))
+    for series in report["series"]:
+        out.print(f"  {'taken' if series['taken'] else 'left '}  {series['description']}: {series['reason']}")
+    for one in report["objects"]:
+        note = f"  [red]not to be sent: {'; '.join(one['problems'])}[/]" if one["problems"] else ""
+        out.print(f"  {one['kind']:5} {one['file']}{note}", soft_wrap=True)
+    out.print(report["intended_use"])
+
+
+def findings_table(findings: list[dict[str, Any]]) -> Table:
+    """Return the findings as a table."""
+    table = Table("finding", "probability", "centre LPS mm", "long x short mm", "volume mm3", "mean HU", "kind")
+    for one in findings:
+        axes = f"{one.get('long_axis_mm', 0):.1f} x {one.get('short_axis_mm', 0):.1f}"
+        centre = ", ".join(f"{coordinate:.0f}" for coordinate in one["centre_mm"])
+        qualities = ", ".join(one["qualities"].values())
+        volume, mean = f"{one.get('volume_mm3', 0):.0f}", f"{one.get('mean_hu', 0):.0f}"
+        table.add_row(one["label"], f"{one['probability']:.2f}", centre, axes, volume, mean, qualities)
+    return table
+
+
+def _tell_no_study(folder: Path, uids: list[str], pipeline: str, json: bool) -> None:
+    reason = f"no DICOM study in {folder}" if not uids else f"{len(uids)} studies in {folder}: choose with --study"
+    report = {
+        "pipeline": pipeline, "outcome": "not analysed", "reason": reason,
+        "findings": [], "objects": [], "series": [], "studies": uids,
+    }  # fmt: skip
+    if json:
+        print_json(report)
+    else:
+        out.print(f"[bold]{pipeline}: not analysed[/], {reason}", *uids, sep="\n")

@@ -1,0 +1,100 @@
+"""`pacsai studies`, `study`, `jobs`: what the node did, told while it runs or after."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pacsai.cli.common import CommandError, ConfigOption, JsonOption, load_site, out, print_json
+from pacsai.cli.offline import findings_table
+
+
+def studies(config: ConfigOption, json: JsonOption = False) -> None:
+    """List the studies this node holds, each with the state it is in."""
+    from pacsai.spool import Spool
+
+    spool = Spool(load_site(config).node.data)
+    rows = [
+        {"study_instance_uid": uid, "instances": len(spool.instances(uid)), "state": state_of(spool.story_of(uid).read())}
+        for uid in spool.studies()
+    ]
+    if json:
+        print_json(rows)
+        return
+    table = Table("study", "instances", "state")
+    for row in rows:
+        table.add_row(row["study_instance_uid"], str(row["instances"]), row["state"])
+    out.print(table)
+
+
+def study(uid: Annotated[str, typer.Argument(metavar="UID")], config: ConfigOption, json: JsonOption = False) -> None:
+    """Tell one study's whole story: arrivals, verdicts on its series, jobs, findings, deliveries."""
+    from pacsai.spool import Spool
+
+    spool = Spool(load_site(config).node.data)
+    if uid not in spool.studies():
+        raise CommandError(f"{uid}: no such study here; `pacsai studies` lists them")
+    events = spool.story_of(uid).read()
+    if json:
+        print_json({"study_instance_uid": uid, "state": state_of(events), "events": events})
+        return
+    out.print(f"[bold]{uid}[/]: {state_of(events)}")
+    for event in events:
+        _print_event(event)
+
+
+def jobs(config: ConfigOption, json: JsonOption = False) -> None:
+    """List the jobs: waiting, running, done, failed with the reason."""
+    from dataclasses import asdict
+
+    from pacsai.jobs import list_jobs
+
+    site = load_site(config)
+    rows = [asdict(job) for job in list_jobs(site.jobs.database, site.node.data)]
+    if json:
+        print_json(rows)
+        return
+    table = Table("study", "state", "updated", "detail")
+    for row in rows:
+        table.add_row(row["study_instance_uid"], row["state"], str(row["updated"]), row["detail"])
+    out.print(table)
+
+
+def state_of(events: list[dict[str, Any]]) -> str:
+    """Return the state a study is in, in the words of its latest telling event."""
+    for event in reversed(events):
+        match event["event"]:
+            case "delivered":
+                return f"{_outcome(events, event)}, delivered"
+            case "refused by the archive":
+                return f"{_outcome(events, event)}, refused by the archive: {event['reason']}"
+            case "analysed":
+                return f"{_outcome(events, event)}, waiting for the archive"
+            case "not analysed" | "failed":
+                return f"{event['event']}: {event['reason']}"
+            case "analysis started":
+                return f"being analysed by {event['pipeline']}"
+            case "complete":
+                return "complete, waiting for analysis"
+    return "receiving"
+
+
+def _outcome(events: list[dict[str, Any]], event: dict[str, Any]) -> str:
+    for told in reversed(events):
+        if told["event"] == "analysed" and told["parcel"] == event["parcel"]:
+            count = f" ({len(told['findings'])})" if told["findings"] else ""
+            reason = f" because {told['reason']}" if told["reason"] else ""
+            return f"{told['outcome']}{count}{reason}"
+    return "analysed"
+
+
+def _print_event(event: dict[str, Any]) -> None:
+    details = {key: value for key, value in event.items() if key not in ("at", "event", "findings", "series", "objects")}
+    words = "  ".join(f"{key}={value}" for key, value in details.items() if value not in ("", None))
+    out.print(f"[dim]{event['at']}[/]  [bold]{event['event']}[/]  {words}", soft_wrap=True)
+    for series in event.get("series", []):
+        out.print(f"    {'taken' if series['taken'] else 'left '}  {series['description']}: {series['reason']}")
+    if event.get("findings"):
+        out.print(findings_table(event["findings"]))
