@@ -1,0 +1,48 @@
+"""Functional groups of multi-frame objects (PS3.3 C.7.6.16): what each frame says of itself, and where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+SAME_PLACE_MM = 0.01
+
+
+def frame_macro(image: Dataset, frame: int, sequence: str) -> Dataset:
+    """Return the item of a functional group macro for a frame (from 1): its own, else the shared one.
+
+    highdicom 0.28.2 writes what is equal in all frames into the shared groups, so every macro may stand in either.
+
+    Raises
+    ------
+    KeyError
+        Neither has it.
+    """
+    own = image.get("PerFrameFunctionalGroupsSequence", [])[frame - 1 : frame]
+    for group in [*own, *image.get("SharedFunctionalGroupsSequence", [])]:
+        if group.get(sequence):
+            return group[sequence].value[0]  # type: ignore[no-any-return]
+    raise KeyError(f"frame {frame} has no {sequence}")
+
+
+def position_mm(image: Dataset, frame: int = 1) -> NDArray[np.float64]:
+    """Return ImagePositionPatient (x, y, z) of a frame, or of a single-frame image.
+
+    Raises
+    ------
+    KeyError
+        The image has none.
+    """
+    holder = image if "ImagePositionPatient" in image else frame_macro(image, frame, "PlanePositionSequence")
+    return np.asarray(holder["ImagePositionPatient"].value, dtype=np.float64)
+
+
+def frames_on(seg: Dataset, image: Dataset, frame: int = 1) -> Iterator[int]:
+    """Yield the numbers (from 1) of the frames of `seg` that lie where this frame of `image` lies."""
+    here = position_mm(image, frame)
+    for number in range(1, int(seg.NumberOfFrames) + 1):
+        if np.linalg.norm(position_mm(seg, number) - here) < SAME_PLACE_MM:
+            yield number
