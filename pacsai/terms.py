@@ -6,7 +6,14 @@ gate refuses any other. Knows nothing of objects or files.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+from pydicom.sr._concepts_dict import concepts  # no public way leads from (scheme, value) to the meanings
+
+_Concepts = Mapping[str, Mapping[str, Mapping[str, tuple[str, object]]]]  # scheme: keyword: value: (meaning, CIDs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +41,86 @@ LUNG = Code("39607008", "SCT", "Lung")
 UPPER_LOBE = Code("45653009", "SCT", "Upper lobe of lung")
 MIDDLE_LOBE = Code("72481006", "SCT", "Middle lobe of right lung")
 LOWER_LOBE = Code("90572001", "SCT", "Lower lobe of lung")
+LATERALITY = Code("272741003", "SCT", "Laterality")
 LEFT = Code("7771000", "SCT", "Left")
 RIGHT = Code("24028007", "SCT", "Right")
+
+# Qualities of a nodule: (NODULE_TYPE, one of the four)
+NODULE_TYPE = Code("C41144", "NCIt", "Texture")
+SOLID = Code("RID50151", "RADLEX", "solid pulmonary nodule")
+PART_SOLID = Code("RID50152", "RADLEX", "part-solid pulmonary nodule")
+GROUND_GLASS = Code("112120", "DCM", "Ground glass opacity")
+CALCIFIED = Code("237897009", "SCT", "Calcified")
 
 # Measurements
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
 SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 VOLUME = Code("118565006", "SCT", "Volume")
 ATTENUATION = Code("112031", "DCM", "Attenuation Coefficient")
-MEAN = Code("373098007", "SCT", "Mean")
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 SUM_OF_VOXELS = Code("126030", "DCM", "Sum of segmented voxel method for volume")
 
+# Derivations (CID 7464): as the `method` of a measurement they become its derivation
+MEAN = Code("373098007", "SCT", "Mean")
+MEDIAN = Code("373099004", "SCT", "Median")
+MINIMUM = Code("255605001", "SCT", "Minimum")
+MAXIMUM = Code("56851009", "SCT", "Maximum")
+STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
+DERIVATIONS = frozenset({MEAN, MEDIAN, MINIMUM, MAXIMUM, STANDARD_DEVIATION})
+
 # Units (UCUM)
 MM = Code("mm", "UCUM", "mm")
-MM3 = Code("mm3", "UCUM", "mm3")
+MM3 = Code("mm3", "UCUM", "cubic millimeter")
 HU = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
-PERCENT = Code("%", "UCUM", "%")
+PERCENT = Code("%", "UCUM", "Percent")
+
+# Documents and their parts
+MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")
+COMMENT = Code("121106", "DCM", "Comment")
+DEVICE = Code("121007", "DCM", "Device")
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
+ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
+
+# How an analysis ended (concept and CID 6047)
+PROCESSING_SUMMARY = Code("111017", "DCM", "CAD Processing and Findings Summary")
+SUCCEEDED_WITHOUT_FINDINGS = Code("111241", "DCM", "All algorithms succeeded; without findings")
+SUCCEEDED_WITH_FINDINGS = Code("111242", "DCM", "All algorithms succeeded; with findings")
+NONE_SUCCEEDED = Code("111245", "DCM", "No algorithms succeeded; without findings")
+
+# The imaging procedure that was analysed, by modality (CID 100 and kin)
+PROCEDURES: Mapping[str, Code] = {
+    "CT": Code("25045-6", "LN", "CT unspecified body region"),
+}
+
+REVIEWED: Mapping[Code, str] = {
+    QUALITATIVE_EVALUATIONS: "PS3.16 TID 1500 row 12; also in HL7's DICOM SR to FHIR mapping guide",
+    NODULE_TYPE: "NCI Thesaurus C41144; used for LIDC texture by QIICR/lidc2dicom (TCIA's LIDC-IDRI SR)",
+    SOLID: "RadLex RID50151; used for LIDC texture by QIICR/lidc2dicom",
+    PART_SOLID: "RadLex RID50152; used for LIDC texture by QIICR/lidc2dicom",
+}
+"""Codes that pydicom's dictionaries do not hold, each with where it was looked up."""
+
+
+def known(code: Code) -> bool:
+    """Tell whether `code` may be written: in pydicom's dictionaries or in `REVIEWED`, with a meaning given there."""
+    return code.meaning in meanings(code)
+
+
+def meanings(code: Code) -> frozenset[str]:
+    """Return the meanings that a dictionary or the reviewed table gives for the code; empty for an unknown one."""
+    reviewed = frozenset(entry.meaning for entry in REVIEWED if entry == code)
+    return _dictionary().get((code.scheme, code.value), frozenset()) | reviewed
+
+
+@cache
+def _dictionary() -> Mapping[tuple[str, str], frozenset[str]]:
+    """Return pydicom's concepts turned round: (scheme, value) to meanings."""
+    turned: dict[tuple[str, str], set[str]] = {}
+    for scheme, keywords in cast(_Concepts, concepts).items():
+        for entries in keywords.values():
+            for value, (meaning, _) in entries.items():
+                turned.setdefault((scheme, value), set()).add(meaning)
+    return {key: frozenset(found) for key, found in turned.items()}
