@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 
 from pacsai.flow import Order, Report, analyse_study, refuse_study
+from pacsai.objects.common import Author
 from pacsai.pipeline import Manifest
 from pacsai.reading import read_study
 from pacsai.registry import Package, read_package
@@ -37,7 +38,17 @@ class AnalysisBroke(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the child needs to know; all of it plain text and numbers."""
+    """What the child needs to know; all of it plain text and numbers.
+
+    Attributes
+    ----------
+    instances, pipeline, folder : str
+        Folders: of the study's files, of the pipeline, for the objects.
+    place, installation
+        See `objects.common.Author`.
+    refusal : str
+        Where it is given, nothing is analysed: objects are made that tell this reason.
+    """
 
     study_instance_uid: str
     instances: str
@@ -45,6 +56,8 @@ class Request:
     results: tuple[str, ...]
     folder: str
     now: str
+    place: int
+    installation: str
     refusal: str = ""
 
     @property
@@ -55,6 +68,7 @@ class Request:
             package=package,
             accepts=package.manifest.accepts,
             results=tuple(self.results),
+            author=Author(title=package.manifest.title, order=self.place, installation=self.installation),
             folder=Path(self.folder),
             now=datetime.fromisoformat(self.now),
         )

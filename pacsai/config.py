@@ -158,8 +158,9 @@ class JobsSettings(_Settings):
 
 
 class PipelineSettings(_Settings):
-    """What a pipeline sends back."""
+    """What a pipeline sends back, and where it lies if it did not come with pacsai or an installed package."""
 
+    folder: AbsolutePath | None = None
     results: tuple[ResultKind, ...] = Field(default=("SEG", "SR", "GSPS"), min_length=1)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pacsai.bodypart import recognise
 from pacsai.finding import Provenance, Result
+from pacsai.objects.common import Author
 from pacsai.objects.source import Source
 from pacsai.objects.write import Written, write
 from pacsai.pipeline import Condition
@@ -40,6 +41,8 @@ class Order:
         Its acceptance rules, as the manifest or a trial run wants them.
     results : tuple of str
         Kinds of objects to write: SEG, SR, GSPS, SC, KO.
+    author : Author
+        Who signs the objects.
     folder : Path
         Where the objects go.
     now : datetime
@@ -49,6 +52,7 @@ class Order:
     package: Package
     accepts: Mapping[str, Condition]
     results: tuple[str, ...]
+    author: Author
     folder: Path
     now: datetime
 
@@ -85,7 +89,7 @@ def analyse_study(study: Study, order: Order) -> Report:
         selection = select(study, order.accepts)
         volume, refusal = read(selection, order.accepts)
     with watch.time("analyse"):
-        result = order.package.load().analyse(volume) if volume else Result.not_analysed(refusal)
+        result = Result.not_analysed(refusal) if volume is None else order.package.load().analyse(volume)
     return conclude(study, selection, volume, result, order, watch)
 
 
@@ -157,7 +161,7 @@ def _write(
     result: Result, study: Study, instances: Sequence[Instance], volume: Volume | None, order: Order
 ) -> tuple[Written, ...]:
     source = Source(study=study, instances=tuple(instances), volume=volume, now=order.now)
-    return write(result, source, order.results, order.folder)
+    return write(result, source, order.results, order.folder, order.author)
 
 
 def _file_digest(path: Path) -> str:

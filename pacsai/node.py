@@ -67,6 +67,8 @@ class StudyWork:
             instances=str(self._spool.instances_folder(study_instance_uid)),
             pipeline=str(package.folder),
             results=self._site.pipelines[pipeline].results,
+            place=list(self._packages).index(pipeline),
+            installation=self._site.node.ae_title,
             folder=str(folder),
             now=datetime.now(UTC).isoformat(),
         )
@@ -163,7 +165,8 @@ class Node:
 
 def _packages(site: Site) -> tuple[Package, ...]:
     """Return the pipelines that the site wants, each verified; a bad one is refused at start-up, by name."""
-    packages = {package.name: package for package in discover()}
+    extra = [settings.folder for settings in site.pipelines.values() if settings.folder]
+    packages = {package.name: package for package in discover(extra)}
     for name in site.pipelines:
         if name not in packages:
             raise PipelineError(f"pipelines.{name}: no such pipeline; there are {', '.join(packages)}")

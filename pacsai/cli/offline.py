@@ -36,6 +36,7 @@ def analyse(
     """
     from pacsai.child import save
     from pacsai.flow import Order, analyse_study
+    from pacsai.objects.common import Author
     from pacsai.reading import read_folder
     from pacsai.registry import find
 
@@ -43,7 +44,14 @@ def analyse(
         package = find(pipeline)
         accepts = relaxed(package.manifest.accepts, accept or [])
         results = tuple(kind.upper() for kind in result) if result else package.manifest.writes
-        order = Order(package=package, accepts=accepts, results=results, folder=out_folder, now=datetime.now(UTC))
+        order = Order(
+            package=package,
+            accepts=accepts,
+            results=results,
+            author=Author(title=package.manifest.title),
+            folder=out_folder,
+            now=datetime.now(UTC),
+        )
         with errors.status("reading headers ..."):
             studies = read_folder(folder)
         chosen = [one for one in studies if study in (None, one.study_instance_uid)]
