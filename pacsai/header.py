@@ -1,0 +1,173 @@
+"""One file's header, read without trusting the file.
+
+Reads up to the pixel data and never inflates: a Deflated data set of a few hundred kilobytes can fill the memory
+(pydicom 3.0 inflates it whole, whatever is asked of it). Knows nothing of studies.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from pacsai.plane import functional_groups
+
+JPIP_DEFLATED = ("1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+LARGEST_KEPT = 2**26
+"""An element of the header above 64 MiB is left out of it; the functional groups of 20 000 frames stay below."""
+LARGEST_READ = 2**28
+
+
+class NotReadableError(ValueError):
+    """The header cannot be used; the message says why, and holds no patient data."""
+
+
+class NotDicomError(NotReadableError):
+    """The file is something else altogether."""
+
+
+class _HeaderFile(io.BufferedReader):
+    """A file that can only be read in bounded pieces; pydicom reads to the end only in order to inflate."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            raise NotReadableError("its data set is deflated (transfer syntax 1.2.840.10008.1.2.1.99): not supported")
+        if size > LARGEST_READ:
+            raise NotReadableError(f"an element of its header claims {size} bytes")
+        return super().read(size)
+
+
+def read_header(path: Path) -> Dataset:
+    """Return the data set up to the pixel data, with `file_meta`.
+
+    Every public top-level element can be decoded: one that cannot, and one above `LARGEST_KEPT`, is left out.
+
+    Raises
+    ------
+    NotReadableError
+        The file has no usable header; NotDicomError where it is no DICOM file at all. A file without preamble passes
+        as DICOM when it carries a registered SOP class.
+    """
+    try:
+        with _HeaderFile(io.FileIO(path)) as file:
+            marked = file.peek(132)[128:132] == b"DICM"
+            header = _parse(file, marked)
+    except OSError as error:
+        raise NotReadableError(f"it cannot be opened ({error.strerror or type(error).__name__})") from error
+    _drop_undecodable(header)
+    _check(header, marked)
+    _complete_file_meta(header)
+    return header
+
+
+def _parse(file: _HeaderFile, marked: bool) -> FileDataset:
+    try:
+        return dcmread(file, stop_before_pixels=True, force=True, defer_size=LARGEST_KEPT)
+    except Exception as error:  # whatever a hostile file makes the parser raise, RecursionError among it
+        if not marked:
+            raise NotDicomError("it is not a DICOM file") from error
+        if isinstance(error, NotReadableError):
+            raise
+        raise NotReadableError(f"its header is damaged ({type(error).__name__})") from error
+
+
+def _drop_undecodable(header: Dataset) -> None:
+    for tag in list(header.keys()):
+        if tag.is_private:
+            continue
+        try:
+            deferred = getattr(header.get_item(tag), "length", 0) > LARGEST_KEPT
+            if not deferred:
+                header[tag]
+        except Exception:  # a value that breaks its VR raises as it likes
+            deferred = True
+        if deferred:
+            del header[tag]
+
+
+def _check(header: Dataset, marked: bool) -> None:
+    if not marked and UID(uid(header, "SOPClassUID")).type != "SOP Class":
+        raise NotDicomError("it is not a DICOM file")
+    announced, held = (uid(part, name) for part, name in _sop_classes(header))
+    if MEDIA_DIRECTORY in (announced, held):
+        raise NotReadableError("it is a DICOMDIR, a list of files, and no image")
+    for keyword in NEEDED:
+        if not uid(header, keyword):
+            raise NotReadableError(f"its {keyword} is missing or not readable")
+    if announced and announced != held:
+        raise NotReadableError(f"its file header announces {UID(announced).name}, its data set is {UID(held).name}")
+    if uid(header.file_meta, "TransferSyntaxUID") in JPIP_DEFLATED:
+        raise NotReadableError("its data set is deflated (JPIP Referenced Deflate): not supported")
+
+
+def _sop_classes(header: Dataset) -> tuple[tuple[Dataset, str], tuple[Dataset, str]]:
+    return (header.file_meta, "MediaStorageSOPClassUID"), (header, "SOPClassUID")
+
+
+def _complete_file_meta(header: Dataset) -> None:
+    """Write the encoding that pydicom guessed into a file meta that names none."""
+    if not uid(header.file_meta, "TransferSyntaxUID"):
+        implicit, little = header.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+
+
+def uid(header: Dataset, keyword: str) -> str:
+    """Return a UID, empty where it is missing, not one value or not readable."""
+    try:
+        value = header.get(keyword)
+    except Exception:  # an undecodable value of the file meta
+        return ""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
+    """Return the values of an attribute, () where it is missing or empty.
+
+    Looks in the header, then in the functional groups of the first frame (PS3.3 C.7.6.16), which are what an
+    enhanced multi-frame object has in place of the header's attributes.
+    """
+    for part in (header, *_macros(header)):
+        value = part.get(keyword)
+        if value is not None and not _empty(value):
+            return tuple(value) if isinstance(value, list | tuple) or hasattr(value, "append") else (value,)
+    return ()
+
+
+def texts(header: Dataset, *keywords: str) -> str:
+    """Return the values of the attributes as one text, blanks between them."""
+    return " ".join(str(value).strip() for keyword in keywords for value in values(header, keyword))
+
+
+def number(header: Dataset, keyword: str) -> float | None:
+    """Return the attribute's first value as a number, None where there is none; an age (VR AS) in years."""
+    found = values(header, keyword)
+    return as_number(found[0]) if found else None
+
+
+def as_number(value: Any) -> float | None:
+    """Return `value` as a number, None where it is none; "077Y", "018M" are ages and become years."""
+    text = str(value).strip()
+    per_year = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}.get(text[-1:])
+    try:
+        return float(text[:-1]) / per_year if per_year else float(text)
+    except ValueError:
+        return None
+
+
+def _macros(header: Dataset) -> Iterator[Dataset]:
+    for group in functional_groups(header, 0):
+        for element in group:
+            if element.VR == "SQ" and element.value:
+                yield element.value[0]
+
+
+def _empty(value: Any) -> bool:
+    return value == "" or (hasattr(value, "__len__") and len(value) == 0)
