@@ -76,15 +76,15 @@ class Canvas:
 
     def line(self, points: Sequence[tuple[float, float]], colour: Colour = MARK, width: int = 1) -> None:
         """Draw a polyline through canvas positions."""
-        self._pen.line([(round(x), round(y)) for x, y in points], fill=colour, width=width)
+        self._pen.line([self._pixel(point) for point in points], fill=colour, width=width)
 
     def area(self, points: Sequence[tuple[float, float]], colour: Colour = MARK) -> None:
         """Fill a polygon of canvas positions."""
-        self._pen.polygon([(round(x), round(y)) for x, y in points], fill=colour)
+        self._pen.polygon([self._pixel(point) for point in points], fill=colour)
 
     def dot(self, point: tuple[float, float], colour: Colour = MARK, radius: int = 2) -> None:
         """Draw a small square round a canvas position."""
-        x, y = round(point[0]), round(point[1])
+        x, y = self._pixel(point)
         self._pen.rectangle((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
     def words(
@@ -92,3 +92,9 @@ class Canvas:
     ) -> None:
         """Write `text` with its `anchor` (Pillow's letters: l, m, r and a, m, d) at a canvas position."""
         self._pen.text(at, text, fill=colour, font=font(size), anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
+
+    def _pixel(self, point: tuple[float, float]) -> tuple[int, int]:
+        """Return the canvas pixel of a position; what lies on the right or lower edge belongs to the last pixel."""
+        x, y = (int(np.floor(value + 0.5)) for value in point)
+        width, height = self.image.size
+        return x - (x == width), y - (y == height)

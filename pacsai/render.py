@@ -14,7 +14,7 @@ from highdicom.color import CIELabColor
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_rescale
+from pydicom.pixels.processing import apply_rescale
 
 from pacsai.draw import MARK, Canvas, Colour, Place, Window, grey
 from pacsai.objects.contour import outlines
@@ -167,7 +167,7 @@ def _draw_graphic(canvas: Canvas, place: Place, graphic: Dataset, colour: Colour
 def _circle(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the outline of a circle given as its centre and a point on it."""
     radius = float(np.hypot(*(points[1] - points[0])))
-    return points[0] + radius * _round()
+    return np.asarray(points[0] + radius * _round())
 
 
 def _ellipse(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+
+from pacsai.geometry import geometry
+from pacsai.objects.source import Source
 
 SAME_PLACE_MM = 0.01
 
@@ -46,3 +49,13 @@ def frames_on(seg: Dataset, image: Dataset, frame: int = 1) -> Iterator[int]:
     for number in range(1, int(seg.NumberOfFrames) + 1):
         if np.linalg.norm(position_mm(seg, number) - here) < SAME_PLACE_MM:
             yield number
+
+
+def image_of_slice(source: Source, headers: Sequence[Dataset], k: int) -> tuple[Dataset, int | None]:
+    """Return the header of the image that holds slice `k` of the analysed volume, and its frame number (from 1).
+
+    The number is None for single-frame images. `headers` are those of `source.instances`, in the same order.
+    """
+    if "NumberOfFrames" not in headers[0]:
+        return headers[k], None
+    return headers[0], geometry(source.instances, allow_single=True).frames[k] + 1

@@ -1,0 +1,202 @@
+"""GSPS: how the analysed images should be shown, with each finding's contour and a few words beside it.
+
+One annotation per slice, since a graphic applies to every image its annotation names (PS3.3 C.10.5). Presentation
+only: what was found stands in the SEG and the SR, under the same tracking UIDs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import highdicom as hd
+import numpy as np
+from highdicom.color import CIELabColor
+from highdicom.pr import (
+    GraphicAnnotation,
+    GraphicLayer,
+    GraphicObject,
+    GrayscaleSoftcopyPresentationState,
+    SoftcopyVOILUTTransformation,
+    TextObject,
+)
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from pacsai import RESEARCH_USE_ONLY, terms
+from pacsai.draw import LUNG_WINDOW, MARK, Window
+from pacsai.finding import Finding, Result
+from pacsai.objects.common import (
+    NODE,
+    Author,
+    content_label,
+    contributing_equipment,
+    description,
+    evidence,
+    finish,
+    identity,
+    provenance_of,
+)
+from pacsai.objects.contour import outlines
+from pacsai.objects.frames import image_of_slice
+from pacsai.objects.source import Source
+
+LAYER = "AI_FINDINGS"
+LABEL_SIZE = (0.3, 0.04)
+"""Width and height of a label's box, as parts of the image's."""
+NOTICE_BOX = (0.01, 0.95, 0.6, 0.99)
+"""Where the words about research use stand: left, top, right, bottom as parts of the displayed area."""
+SHORT_WORDS = {
+    terms.SOLID: "solid",
+    terms.PART_SOLID: "part-solid",
+    terms.GROUND_GLASS: "ground glass",
+    terms.CALCIFIED: "calcified",
+}
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """What is drawn of one finding on one slice: outlines, or a single point, in PIXEL coordinates."""
+
+    number: int
+    finding: Finding
+    drawn: tuple[Points, ...]
+
+
+def build(
+    result: Result, source: Source, author: Author = NODE, window: Window = LUNG_WINDOW
+) -> GrayscaleSoftcopyPresentationState | None:
+    """Make the presentation state of a result.
+
+    Parameters
+    ----------
+    result : Result
+        Signed. Findings with a mask get its outlines, those without a point at their centre.
+    source : Source
+    author : Author
+    window : (centre, width)
+        VOI window in modality units.
+
+    Returns
+    -------
+    GrayscaleSoftcopyPresentationState or None
+        None where nothing is there to be drawn.
+
+    Raises
+    ------
+    ValueError
+        The images cannot share one presentation state: rescale slopes differ, or a pixel is not grey.
+    """
+    marks = _marks(result.findings, source)
+    if not marks:
+        return None
+    provenance, headers = provenance_of(result), evidence(source)
+    layer = GraphicLayer(LAYER, order=1, display_color=CIELabColor.from_rgb(*MARK))
+    images = {k: image_of_slice(source, headers, k) for k in sorted(marks)}
+    state = GrayscaleSoftcopyPresentationState(
+        referenced_images=list({image.SOPInstanceUID: image for image, _ in images.values()}.values()),
+        content_label=content_label(provenance),
+        content_description=description(provenance, author),
+        graphic_annotations=[_annotation(*images[k], layer, marks[k]) for k in sorted(marks)],
+        graphic_layers=[layer],
+        concept_name=None,
+        voi_lut_transformations=[SoftcopyVOILUTTransformation(window_center=window[0], window_width=window[1])],
+        presentation_lut_transformation=_presentation_lut(headers[0]),
+        contributing_equipment=[contributing_equipment(source, result, author)],
+        **identity("GSPS", result, author),
+    )
+    _show_pixels_as_they_are(state, headers[0])
+    state.Laterality = ""  # type 2C; highdicom 0.28.2 leaves it out and dciodvfy asks for it
+    return finish(state, source)  # type: ignore[return-value]
+
+
+def caption(number: int, finding: Finding) -> str:
+    """Return what stands beside a finding, such as "1  8 mm solid  0.93"."""
+    long_axis_mm = finding.value(terms.LONG_AXIS)
+    size = "" if long_axis_mm is None else f"{long_axis_mm:.0f} mm"
+    qualities = [SHORT_WORDS.get(value, value.meaning.lower()) for _, value in finding.qualities]
+    return "  ".join(
+        filter(None, (str(number), " ".join(filter(None, (size, *qualities))), f"{finding.probability:.2f}"))
+    )
+
+
+def _marks(findings: Sequence[Finding], source: Source) -> dict[int, list[Mark]]:
+    """Return what to draw on each slice k."""
+    marks: dict[int, list[Mark]] = {}
+    for number, finding in enumerate(findings, start=1):
+        for k, drawn in (_contours(finding) if finding.mask is not None else _centre(finding, source)).items():
+            marks.setdefault(k, []).append(Mark(number, finding, drawn))
+    return marks
+
+
+def _contours(finding: Finding) -> dict[int, tuple[Points, ...]]:
+    assert finding.mask is not None  # noqa: S101  # the caller asked
+    k0, j0, i0 = finding.mask.offset_kji
+    traced = {k: outlines(section) for k, section in enumerate(finding.mask.array, start=k0)}
+    return {k: tuple(points + np.array((i0, j0)) for points in drawn) for k, drawn in traced.items() if drawn}
+
+
+def _centre(finding: Finding, source: Source) -> dict[int, tuple[Points, ...]]:
+    """Return the slice and the PIXEL coordinates of a finding's centre; nothing where no volume tells them."""
+    if source.volume is None:
+        return {}
+    i, j, k = np.linalg.solve(source.volume.affine, [*finding.centre_mm, 1.0])[:3]
+    return {round(k): (np.array([[i + 0.5, j + 0.5]]),)}
+
+
+def _annotation(image: Dataset, frame: int | None, layer: GraphicLayer, marks: Sequence[Mark]) -> GraphicAnnotation:
+    graphics = [_graphic(points, mark.finding) for mark in marks for points in mark.drawn]
+    notice = TextObject(RESEARCH_USE_ONLY, "DISPLAY", bounding_box=NOTICE_BOX, text_justification="LEFT")
+    labels = [_label(mark, image) for mark in marks]
+    return GraphicAnnotation(
+        referenced_images=[image],
+        referenced_frame_number=frame,
+        graphic_layer=layer,
+        graphic_objects=graphics,
+        text_objects=[*labels, notice],
+    )
+
+
+def _graphic(points: Points, finding: Finding) -> GraphicObject:
+    return GraphicObject(
+        "POLYLINE" if len(points) > 1 else "POINT",
+        points,
+        units="PIXEL",
+        tracking_id=finding.label,
+        tracking_uid=finding.tracking_uid,
+    )
+
+
+def _label(mark: Mark, image: Dataset) -> TextObject:
+    """Return the words right of the largest outline, or left of it where the image ends."""
+    points = mark.drawn[0]
+    width, height = LABEL_SIZE[0] * image.Columns, LABEL_SIZE[1] * image.Rows
+    (low_x, top), (high_x, _) = points.min(axis=0), points.max(axis=0)
+    right_of_it = bool(high_x + 2 + width <= image.Columns)
+    left = high_x + 2 if right_of_it else max(low_x - 2 - width, 0.0)
+    top = min(float(top), image.Rows - height)
+    return TextObject(
+        caption(mark.number, mark.finding),
+        units="PIXEL",
+        bounding_box=(float(left), top, float(left) + width, top + height),
+        text_justification="LEFT" if right_of_it else "RIGHT",
+        tracking_id=mark.finding.label,
+        tracking_uid=mark.finding.tracking_uid,
+    )
+
+
+def _presentation_lut(image: Dataset) -> hd.PresentationLUTTransformation:
+    shape = "INVERSE" if image.PhotometricInterpretation == "MONOCHROME1" else "IDENTITY"
+    return hd.PresentationLUTTransformation(presentation_lut_shape=shape)
+
+
+def _show_pixels_as_they_are(state: Dataset, image: Dataset) -> None:
+    """Give the displayed area the image's pixel spacing: highdicom 0.28.2 writes every pixel as a square."""
+    (area,) = state.DisplayedAreaSelectionSequence
+    del area.PixelOriginInterpretation  # for whole slide microscopy only
+    spacing = image.get("PixelSpacing")
+    if spacing and spacing[0] != spacing[1]:
+        del area.PresentationPixelAspectRatio
+        area.PresentationPixelSpacing = spacing
