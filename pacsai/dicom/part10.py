@@ -1,0 +1,87 @@
+"""PS3.10 files with a data set as it was received: the head we write before it, and the digest of what follows.
+
+The head is the same for the same instance at any time, so that a file's bytes follow from what arrived. Encoded and
+read here byte by byte: peers' UIDs need not be valid ones, which a DICOM library would correct or complain of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+IMPLEMENTATION_CLASS_UID = "2.25.237461293451873204519824655170319867541"
+"""Names this implementation in file heads and associations (PS3.7 D.3.3.2); no meaning beyond that."""
+
+IMPLEMENTATION_VERSION_NAME = "PACSAI"
+
+_PREAMBLE = b"\x00" * 128 + b"DICM"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a file says before its data set, which starts at byte `length`."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    length: int
+
+
+def head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Return preamble, "DICM" and File Meta Information (PS3.10 7.1) for a data set of this identity and encoding."""
+    version = struct.pack("<HH2sHI", 2, 0x0001, b"OB", 0, 2) + b"\x00\x01"
+    rest = version + b"".join(
+        [
+            _element(0x0002, b"UI", sop_class_uid, b"\x00"),
+            _element(0x0003, b"UI", sop_instance_uid, b"\x00"),
+            _element(0x0010, b"UI", transfer_syntax_uid, b"\x00"),
+            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\x00"),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "),
+        ]
+    )
+    return _PREAMBLE + struct.pack("<HH2sHI", 2, 0x0000, b"UL", 4, len(rest)) + rest
+
+
+def read_head(path: Path) -> Head:
+    """Return the head of a file that `head` began."""
+    with path.open("rb") as file:
+        return _read_head(file)
+
+
+def digest(transfer_syntax_uid: str, dataset: bytes | memoryview) -> str:
+    """Return the SHA-256 (hex) over transfer syntax and encoded data set, whatever the head says besides."""
+    state = hashlib.sha256(transfer_syntax_uid.encode() + b"\x00")
+    state.update(dataset)
+    return state.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the `digest` of a file that `head` began."""
+    with path.open("rb") as file:
+        state = hashlib.sha256(_read_head(file).transfer_syntax_uid.encode() + b"\x00")
+        while chunk := file.read(1 << 20):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+def _element(number: int, vr: bytes, value: str, pad: bytes) -> bytes:
+    encoded = value.encode("ascii", errors="replace")
+    encoded += pad * (len(encoded) % 2)
+    return struct.pack("<HH2sH", 2, number, vr, len(encoded)) + encoded
+
+
+def _read_head(file: BinaryIO) -> Head:
+    """Read to the end of the head; the file then stands at the data set."""
+    file.seek(len(_PREAMBLE) + 8)
+    (length,) = struct.unpack("<I", file.read(4))
+    group = file.read(length)
+    values: dict[int, str] = {}
+    at = 14  # past File Meta Information Version, the only element of the long form
+    while at < length:
+        _, number, _, size = struct.unpack_from("<HH2sH", group, at)
+        values[number] = group[at + 8 : at + 8 + size].decode("ascii").rstrip("\x00 ")
+        at += 8 + size
+    return Head(values[0x0002], values[0x0003], values[0x0010], len(_PREAMBLE) + 12 + length)

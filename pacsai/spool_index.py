@@ -1,0 +1,130 @@
+"""The spool's index: quick answers on what the folders hold. It can be deleted at any time; a scan makes it again.
+
+SQLite in WAL mode, so that the command line reads while the node writes. Commits are not flushed one by one
+(synchronous NORMAL): the spool's files are the truth, and a start-up scan finds what a power cut took from the index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS study (
+    study_key TEXT PRIMARY KEY, study_instance_uid TEXT NOT NULL,
+    last_arrival REAL NOT NULL, submitted_revision TEXT NOT NULL, pending INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS instance (
+    sop_key TEXT PRIMARY KEY, study_key TEXT NOT NULL, sop_instance_uid TEXT NOT NULL, sha256 TEXT NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS instance_by_study ON instance (study_key, sop_instance_uid, sha256);
+CREATE INDEX IF NOT EXISTS study_by_arrival ON study (pending, last_arrival);
+"""
+
+_ENTRY = "SELECT study_key, sop_key, sop_instance_uid, sha256 FROM instance"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One spooled instance: the key of its file, its UID, the digest of what arrived."""
+
+    study_key: str
+    sop_key: str
+    sop_instance_uid: str
+    sha256: str
+
+
+def revision_of(entries: list[Entry]) -> str:
+    """Return the SHA-256 (hex) over the sorted SOP Instance UIDs and digests of a study's instances."""
+    lines = sorted(f"{entry.sop_instance_uid} {entry.sha256}" for entry in entries)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class SpoolIndex:
+    """What is in the spool; safe for the threads of one process, and for readers in others."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def add(self, entry: Entry, study_instance_uid: str, arrived_s: float) -> bool:
+        """Enter an instance; its study waits for completion again. Return whether the study was not waiting before."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO study VALUES (?, ?, 0, '', 0)", (entry.study_key, study_instance_uid))
+            (waiting,) = db.execute("SELECT pending FROM study WHERE study_key = ?", (entry.study_key,)).fetchone()
+            db.execute(
+                "INSERT OR REPLACE INTO instance VALUES (?, ?, ?, ?)",
+                (entry.sop_key, entry.study_key, entry.sop_instance_uid, entry.sha256),
+            )
+            db.execute(
+                "UPDATE study SET pending = 1, last_arrival = max(last_arrival, ?) WHERE study_key = ?",
+                (arrived_s, entry.study_key),
+            )
+        return not waiting
+
+    def forget(self, sop_key: str) -> None:
+        """Take out an instance whose file is gone."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM instance WHERE sop_key = ?", (sop_key,))
+
+    def forget_study(self, study_key: str) -> None:
+        """Take out a study whose folder is gone."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM instance WHERE study_key = ?", (study_key,))
+            db.execute("DELETE FROM study WHERE study_key = ?", (study_key,))
+
+    def find(self, sop_key: str) -> Entry | None:
+        """Return the instance with this key, None where there is none."""
+        rows = self._rows(f"{_ENTRY} WHERE sop_key = ?", sop_key)
+        return Entry(*rows[0]) if rows else None
+
+    def entries(self, study_key: str) -> list[Entry]:
+        """Return the study's instances, sorted by SOP Instance UID."""
+        rows = self._rows(f"{_ENTRY} WHERE study_key = ? ORDER BY sop_instance_uid", study_key)
+        return [Entry(*row) for row in rows]
+
+    def studies(self) -> dict[str, str]:
+        """Return the Study Instance UIDs by study key, the latest arrival first."""
+        return dict(self._rows("SELECT study_key, study_instance_uid FROM study ORDER BY last_arrival DESC"))
+
+    def waiting(self, before_s: float) -> dict[str, str]:
+        """Return the submitted revision, '' for none, of each Study Instance UID whose last news is older than this."""
+        query = "SELECT study_instance_uid, submitted_revision FROM study WHERE pending = 1 AND last_arrival <= ?"
+        return dict(self._rows(f"{query} ORDER BY last_arrival", before_s))
+
+    def settle(self, study_key: str, revision: str, instances: int) -> None:
+        """Note the submitted revision, of so many instances; the study goes on waiting when it has others by now."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE study SET submitted_revision = ?, pending ="
+                " (SELECT count(*) FROM instance WHERE instance.study_key = study.study_key) != ? WHERE study_key = ?",
+                (revision, instances, study_key),
+            )
+
+    def _rows(self, query: str, *values: str | float) -> list[Any]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise

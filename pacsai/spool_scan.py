@@ -1,0 +1,56 @@
+"""What a start-up does to the spool: sweep unfinished files, bring the index up to the folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import structlog
+
+from pacsai.dicom import part10
+from pacsai.spool_index import Entry, SpoolIndex, revision_of
+
+log = structlog.get_logger()
+
+
+def sweep(folder: Path) -> int:
+    """Delete the temporary files that a crash left anywhere under `folder`; return how many there were."""
+    unfinished = list(folder.rglob(".*.part"))
+    for path in unfinished:
+        path.unlink()
+    return len(unfinished)
+
+
+def bring_up(index: SpoolIndex, studies: Path) -> int:
+    """Make the index say what the study folders hold; return how many instances it did not know.
+
+    Only files that the index does not know are read.
+    """
+    folders = {folder.name: folder for folder in studies.iterdir()}
+    for study_key in index.studies().keys() - folders.keys():
+        index.forget_study(study_key)
+    return sum(_bring_up_study(index, folder) for folder in folders.values())
+
+
+def _bring_up_study(index: SpoolIndex, folder: Path) -> int:
+    try:
+        about = json.loads((folder / "study.json").read_bytes())
+    except (OSError, ValueError):
+        log.error("a study folder without a readable study.json is left out", folder=folder.name)
+        return 0
+    known = {entry.sop_key for entry in index.entries(folder.name)}
+    files = {path.stem: path for path in (folder / "instances").glob("*.dcm")}
+    for sop_key in known - files.keys():
+        index.forget(sop_key)
+    unknown = files.keys() - known
+    for sop_key in unknown:
+        index.add(_entry(folder.name, files[sop_key]), about["study_instance_uid"], files[sop_key].stat().st_mtime)
+    if known != files.keys():
+        entries = index.entries(folder.name)
+        submitted = about["submitted_revision"]
+        index.settle(folder.name, submitted, len(entries) if revision_of(entries) == submitted else -1)
+    return len(unknown)
+
+
+def _entry(study_key: str, path: Path) -> Entry:
+    return Entry(study_key, path.stem, part10.read_head(path).sop_instance_uid, part10.digest_of_file(path))
