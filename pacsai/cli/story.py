@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pacsai.cli.common import CommandError, ConfigOption, JsonOption, load_site, out, print_json
 from pacsai.cli.offline import findings_table
+from pacsai.state import state_of
 
 
 def studies(config: ConfigOption, json: JsonOption = False) -> None:
@@ -60,34 +61,6 @@ def jobs(config: ConfigOption, json: JsonOption = False) -> None:
     for row in rows:
         table.add_row(row["study_instance_uid"], row["state"], str(row["updated"]), row["detail"])
     out.print(table)
-
-
-def state_of(events: list[dict[str, Any]]) -> str:
-    """Return the state a study is in, in the words of its latest telling event."""
-    for event in reversed(events):
-        match event["event"]:
-            case "delivered":
-                return f"{_outcome(events, event)}, delivered"
-            case "refused by the archive":
-                return f"{_outcome(events, event)}, refused by the archive: {event['reason']}"
-            case "analysed":
-                return f"{_outcome(events, event)}, waiting for the archive"
-            case "not analysed" | "failed":
-                return f"{event['event']}: {event['reason']}"
-            case "analysis started":
-                return f"being analysed by {event['pipeline']}"
-            case "complete":
-                return "complete, waiting for analysis"
-    return "receiving"
-
-
-def _outcome(events: list[dict[str, Any]], event: dict[str, Any]) -> str:
-    for told in reversed(events):
-        if told["event"] == "analysed" and told["parcel"] == event["parcel"]:
-            count = f" ({len(told['findings'])})" if told["findings"] else ""
-            reason = f" because {told['reason']}" if told["reason"] else ""
-            return f"{told['outcome']}{count}{reason}"
-    return "analysed"
 
 
 def _print_event(event: dict[str, Any]) -> None:

@@ -1,0 +1,34 @@
+"""The state a study is in, read from its story: one line that a person understands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def state_of(events: Sequence[dict[str, Any]]) -> str:
+    """Return the state a study is in, in the words of its latest telling event."""
+    for event in reversed(events):
+        match event["event"]:
+            case "delivered":
+                return f"{_outcome(events, event)}, delivered"
+            case "refused by the archive":
+                return f"{_outcome(events, event)}, refused by the archive: {event['reason']}"
+            case "analysed":
+                return f"{_outcome(events, event)}, waiting for the archive"
+            case "not analysed" | "failed":
+                return f"{event['event']}: {event['reason']}"
+            case "analysis started":
+                return f"being analysed by {event['pipeline']}"
+            case "complete":
+                return "complete, waiting for analysis"
+    return "receiving"
+
+
+def _outcome(events: Sequence[dict[str, Any]], event: dict[str, Any]) -> str:
+    for told in reversed(events):
+        if told["event"] == "analysed" and told["parcel"] == event["parcel"]:
+            count = f" ({len(told['findings'])})" if told["findings"] else ""
+            reason = f" because {told['reason']}" if told["reason"] else ""
+            return f"{told['outcome']}{count}{reason}"
+    return "analysed"
