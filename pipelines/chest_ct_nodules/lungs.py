@@ -99,9 +99,13 @@ def _block_means(array: NDArray[np.float32], factors: tuple[int, ...]) -> NDArra
 
 def _spread(mask: Mask, factors: tuple[int, ...], shape: tuple[int, ...]) -> Mask:
     """Return a coarse mask on the source grid of `shape`; the last voxels repeat where a block was left out."""
-    indices = [np.minimum(np.arange(n) // f, m - 1) for n, f, m in zip(shape, factors, mask.shape, strict=True)]
-    rows = mask[:, :, indices[2]][:, indices[1]]
-    return np.asarray(rows[indices[0]])
+    of_k, of_j, of_i = (
+        np.minimum(np.arange(n) // f, m - 1) for n, f, m in zip(shape, factors, mask.shape, strict=True)
+    )
+    spread = np.empty(shape, dtype=np.bool_)
+    for k, plane in enumerate(mask):
+        spread[of_k == k] = plane[of_j][:, of_i]
+    return spread
 
 
 def _lung_air(coarse: NDArray[np.float32], spacing: Spacing) -> tuple[Mask, float]:
@@ -139,13 +143,15 @@ def _airways(enclosed: Mask, coarse: NDArray[np.float32], spacing: Spacing, midd
     labels, n = ndimage.label(enclosed & (coarse < -600.0), _IN_SLICE)
     if n == 0:
         return np.zeros_like(enclosed)
-    areas = np.bincount(labels.ravel())[1:] * spacing[1] * spacing[2]
-    numbers = np.arange(1, n + 1)
-    dark = ndimage.minimum(coarse, labels, numbers) < GAS_HU
-    places = np.array(ndimage.center_of_mass(labels > 0, labels, numbers))[:, 2]
-    central = np.abs(places - middle) * spacing[2] < AIRWAY_REACH_MM
-    sized = (areas > AIRWAY_AREA_MM2[0]) & (areas < AIRWAY_AREA_MM2[1])
-    found = np.isin(labels, numbers[dark & central & sized])
+    flat = labels.ravel()
+    columns = np.broadcast_to(np.arange(labels.shape[2], dtype=np.float64), labels.shape).ravel()
+    counts = np.maximum(np.bincount(flat), 1)
+    areas = counts * spacing[1] * spacing[2]
+    dark = np.bincount(flat, weights=coarse.ravel() < GAS_HU) > 0
+    central = np.abs(np.bincount(flat, weights=columns) / counts - middle) * spacing[2] < AIRWAY_REACH_MM
+    airway = dark & central & (areas > AIRWAY_AREA_MM2[0]) & (areas < AIRWAY_AREA_MM2[1])
+    airway[0] = False
+    found = airway[labels]
     return np.asarray(ndimage.binary_dilation(found, _IN_SLICE))
 
 
@@ -156,13 +162,12 @@ def _largest_aerated(enclosed: Mask, coarse: NDArray[np.float32], spacing: Spaci
     empty = np.zeros_like(enclosed)
     if n == 0:
         return empty
-    numbers = np.arange(1, n + 1)
-    sizes = np.bincount(labels.ravel())[1:]
-    core = np.where(ndimage.binary_erosion(opened), labels, 0)
-    core_sizes = np.maximum(np.bincount(core.ravel(), minlength=n + 1)[1:], 1)
-    gas = ndimage.sum(coarse < GAS_HU, core, numbers) / core_sizes > MAX_GAS_SHARE
-    sizes = np.where(gas, 0, sizes)
-    kept = np.isin(labels, numbers[(sizes > MIN_PART * sizes.max()) & (sizes > 0)])
+    sizes = np.bincount(labels.ravel())
+    core = np.where(ndimage.binary_erosion(opened), labels, 0).ravel()
+    dark = np.bincount(core, weights=coarse.ravel() < GAS_HU, minlength=n + 1)
+    gas = dark > MAX_GAS_SHARE * np.maximum(np.bincount(core, minlength=n + 1), 1)
+    sizes[gas] = sizes[0] = 0
+    kept = ((sizes > MIN_PART * sizes.max()) & (sizes > 0))[labels]
     if kept.sum(axis=(1, 2)).max() * spacing[1] * spacing[2] < MIN_LUNG_AREA_MM2:
         return empty
     return np.asarray(ndimage.binary_dilation(kept, iterations=2, mask=enclosed))
@@ -189,12 +194,13 @@ def _seeds(air: Mask, spacing: Spacing, middle: float) -> tuple[Mask, Mask, bool
     labels, n = ndimage.label(air)
     sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
     offset_mm = (np.arange(air.shape[2]) - middle) * spacing[2]
-    left, right = [], []
+    left: list[int] = []
+    right: list[int] = []
     for number in np.flatnonzero(sizes > 0.05 * sizes.sum()) + 1:
         profile = (labels == number).sum(axis=(0, 1)) / sizes[number - 1]
         if min(profile[offset_mm > 20].sum(), profile[offset_mm < -20].sum()) > 0.2:
             return air, air, True
-        (left if profile @ offset_mm > 0 else right).append(number)
+        (left if profile @ offset_mm > 0 else right).append(int(number))
     return np.isin(labels, left), np.isin(labels, right), False
 
 
