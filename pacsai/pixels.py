@@ -7,6 +7,7 @@ goes through pydicom's decoders. Rows, columns and frames are limited before any
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pacsai.plane import functional_groups
+from pacsai.plane import frame_count, functional_groups
 from pacsai.study import Instance
 
 AIR_HU = -1024.0
@@ -118,7 +119,7 @@ def _native(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.in
     dtype = np.dtype(f"<{kind}{_whole(header, 'BitsAllocated') // 8}")
     size = rows * columns * dtype.itemsize
     with instance.path.open("rb") as file:
-        start, length = _find_pixel_data(file)
+        start, length = _find_pixel_data(file, size * frame_count(header))
         for frame in frames:
             file.seek(start + frame * size)
             data = file.read(size) if (frame + 1) * size <= length else b""
@@ -127,8 +128,12 @@ def _native(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.in
             yield _significant(np.frombuffer(data, dtype).reshape(rows, columns), header)
 
 
-def _find_pixel_data(file: BinaryIO) -> tuple[int, int]:
-    """Return where the value of PixelData begins in the file, and its length, both in bytes."""
+def _find_pixel_data(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Return where the value of PixelData begins in the file and its length, in bytes; `size` is what it should be."""
+    end = file.seek(0, os.SEEK_END)
+    if _is_last(file, end - size - size % 2, size + size % 2):
+        return end - size - size % 2, size
+    file.seek(0)
     read = dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])  # leaves the file at the element
     start = file.tell()
     element = file.read(12)
@@ -139,6 +144,16 @@ def _find_pixel_data(file: BinaryIO) -> tuple[int, int]:
     if count == _UNDEFINED_LENGTH:
         raise PixelError("the pixel data is encapsulated, but the transfer syntax says it is not compressed")
     return start + value, count
+
+
+def _is_last(file: BinaryIO, start: int, length: int) -> bool:
+    """Tell whether PixelData of `length` bytes from `start` ends the file: nearly always so, and found unparsed."""
+    if start < 12:
+        return False
+    file.seek(start - 12)
+    element = file.read(12)
+    explicit, implicit = element[:4] + element[6:8] == _PIXEL_DATA + b"\0\0", element[4:8] == _PIXEL_DATA
+    return (explicit or implicit) and int.from_bytes(element[8:], "little") == length
 
 
 def _significant(raw: NDArray[np.integer], header: Dataset) -> NDArray[np.integer]:

@@ -123,6 +123,8 @@ def _wrap_images(found: Sequence[tuple[Path, Foreign]], modality: str, out: Path
     for number, (path, foreign) in enumerate(found, start=1):
         data = base(modality, about, f"made of {path.name}, which was not DICOM")
         data.SeriesInstanceUID, data.StudyInstanceUID = series.SeriesInstanceUID, series.StudyInstanceUID
+        low, high = int(foreign.array.min()), int(foreign.array.max())
+        data.WindowCenter, data.WindowWidth = (low + high + 1) / 2, max(high - low + 1, 1)
         if about.spacing_mm:
             data.ImagerPixelSpacing = list(about.spacing_mm)
         if foreign.lossy_ratio is not None:

@@ -24,11 +24,16 @@ from pydicom.uid import (
 from pacsai.foreign import WrapError
 
 VIEWS: Mapping[str, Code] = {
+    "PA": codes.cid4010.PosteroAnterior,
+    "AP": codes.cid4010.AnteroPosterior,
+    "LL": codes.cid4010.LeftLateral,
+    "RL": codes.cid4010.RightLateral,
     "CC": codes.cid4014.CranioCaudal,
     "MLO": codes.cid4014.MedioLateralObliqueProjection,
     "ML": codes.cid4014.MedioLateralProjection,
     "LM": codes.cid4014.LateroMedial,
 }
+_MAMMOGRAPHY_VIEWS = ("CC", "MLO", "ML", "LM")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,8 @@ def _common(data: Dataset, about: About, derivation: str) -> None:
     data.AcquisitionNumber = None
     if about.body_part:
         data.BodyPartExamined = about.body_part
+    elif data.Modality not in ("MG", "DX"):  # these have ImageLaterality
+        data.Laterality = ""  # asked for where no body part says that there is no left and right of it
 
 
 def _ct(data: Dataset, _about: About) -> None:
@@ -135,19 +142,17 @@ def _dx(data: Dataset, about: About) -> None:
     data.ViewPosition = about.view
     data.ImageLaterality = about.laterality or "U"
     _digital_projection(data, about)
-    data.ViewCodeSequence = []
 
 
 def _mg(data: Dataset, about: About) -> None:
-    if about.laterality not in ("L", "R") or about.view not in VIEWS:
-        raise WrapError(f"a mammogram needs its laterality (L or R) and its view ({', '.join(VIEWS)})")
+    if about.laterality not in ("L", "R") or about.view not in _MAMMOGRAPHY_VIEWS:
+        raise WrapError(f"a mammogram needs its laterality (L or R) and its view ({', '.join(_MAMMOGRAPHY_VIEWS)})")
     data.ImageLaterality, data.ViewPosition = about.laterality, about.view
     data.BodyPartExamined = "BREAST"
     _digital_projection(data, about)
     data.OrganExposed, data.PositionerType, data.BreastImplantPresent = "BREAST", "MAMMOGRAPHIC", ""
     data.PartialView = "NO"
     data.AnatomicRegionSequence = [_coded(codes.cid4031.Breast)]
-    data.ViewCodeSequence = [_coded(VIEWS[about.view])]
     data.ViewCodeSequence[0].ViewModifierCodeSequence = []
 
 
@@ -159,7 +164,11 @@ def _digital_projection(data: Dataset, about: About) -> None:
     data.PresentationLUTShape = "IDENTITY"
     data.DetectorType, data.PositionerType = "", ""
     data.RescaleSlope, data.RescaleIntercept, data.RescaleType = 1, 0, "US"
-    data.AcquisitionContextSequence, data.AnatomicRegionSequence = [], []
+    data.AcquisitionContextSequence = []
+    region = getattr(codes.cid4031, about.body_part.title(), None) if about.body_part else None
+    data.AnatomicRegionSequence = [_coded(region)] if region else []
+    if about.view in VIEWS:
+        data.ViewCodeSequence = [_coded(VIEWS[about.view])]
 
 
 def _coded(code: Code) -> Dataset:

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from pacsai.study import Instance
-from pacsai.wrap import write_ct
+from pacsai.wrap import About, write_ct
 
 
 def axial_affine(
@@ -45,13 +45,13 @@ def write_ct_series(
     scanner = {
         "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
         "Manufacturer": "Phantom Scanners",
-        "BodyPartExamined": "CHEST",
         "PatientPosition": "HFS",
         "StudyDate": "20260102",
         "StudyTime": "030405",
         "DerivationDescription": None,
     }
-    paths = list(write_ct(folder, array_hu, affine))
+    about = About(patient_id="PHANTOM", patient_name="Phantom^Generated", body_part="CHEST")
+    paths = list(write_ct(folder, array_hu, affine, about))
     for path in paths:
         edit(path, **{**scanner, **header})
     return paths
