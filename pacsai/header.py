@@ -7,7 +7,7 @@ Reads up to the pixel data and never inflates: a Deflated data set of a few hund
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
     for part in (header, *_macros(header)):
         value = part.get(keyword)
         if value is not None and not _empty(value):
-            return tuple(value) if isinstance(value, list | tuple) or hasattr(value, "append") else (value,)
+            return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
     return ()
 
 
