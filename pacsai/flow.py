@@ -121,7 +121,7 @@ def conclude(
     with watch.time("write"):
         instances = selection.taken.instances if selection.taken else standing_for(study)
         signed = result.signed(provenance(instances, order))
-        objects = _write(signed, study, instances, volume, order) if selection.trustworthy else ()
+        objects = _write(signed, study, instances, volume, order) if instances and one_patient(study) else ()
     return Report(
         study_instance_uid=study.study_instance_uid,
         pipeline=order.package.name,
@@ -152,9 +152,9 @@ def inputs_digest(instances: Sequence[Instance]) -> str:
 
 
 def standing_for(study: Study) -> tuple[Instance, ...]:
-    """Return the instances that stand for a study of which none was analysed: its largest series of images."""
-    series = max(study.series, key=lambda one: (one.is_image, len(one.instances), one.series_instance_uid))
-    return series.instances
+    """Return the instances that stand for a study of which none was analysed: its largest series, images first."""
+    by_rank = sorted(study.series, key=lambda one: (is_image(one), len(one.instances), one.series_instance_uid))
+    return by_rank[-1].instances if by_rank else ()
 
 
 def _write(
