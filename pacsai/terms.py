@@ -79,7 +79,9 @@ MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
 IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")
+ENGLISH = Code("en-US", "RFC5646", "English (United States)")
 COMMENT = Code("121106", "DCM", "Comment")
+OF_INTEREST = Code("113000", "DCM", "Of Interest")
 DEVICE = Code("121007", "DCM", "Device")
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
@@ -90,16 +92,26 @@ SUCCEEDED_WITHOUT_FINDINGS = Code("111241", "DCM", "All algorithms succeeded; wi
 SUCCEEDED_WITH_FINDINGS = Code("111242", "DCM", "All algorithms succeeded; with findings")
 NONE_SUCCEEDED = Code("111245", "DCM", "No algorithms succeeded; without findings")
 
-# The imaging procedure that was analysed, by modality (CID 100 and kin)
-PROCEDURES: Mapping[str, Code] = {
-    "CT": Code("25045-6", "LN", "CT unspecified body region"),
-}
+# The imaging procedure that was analysed (CID 100)
+IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
+CT_PROCEDURE = Code("25045-6", "LN", "CT unspecified body region")
+MR_PROCEDURE = Code("25056-3", "LN", "MRI unspecified body region")
+XR_PROCEDURE = Code("43468-8", "LN", "XR unspecified body region")
+PROCEDURES: Mapping[str, Code] = {"CT": CT_PROCEDURE, "MR": MR_PROCEDURE, "CR": XR_PROCEDURE, "DX": XR_PROCEDURE}
+"""Procedure by Modality (0008,0060); IMAGING_PROCEDURE for any other."""
 
 REVIEWED: Mapping[Code, str] = {
     QUALITATIVE_EVALUATIONS: "PS3.16 TID 1500 row 12; also in HL7's DICOM SR to FHIR mapping guide",
     NODULE_TYPE: "NCI Thesaurus C41144; used for LIDC texture by QIICR/lidc2dicom (TCIA's LIDC-IDRI SR)",
     SOLID: "RadLex RID50151; used for LIDC texture by QIICR/lidc2dicom",
     PART_SOLID: "RadLex RID50152; used for LIDC texture by QIICR/lidc2dicom",
+    ENGLISH: "RFC 5646 language tag, TID 1204",
+    Code(
+        "260753009", "SCT", "Source"
+    ): "TID 1600: what highdicom 0.28.2 calls an image; pydicom has only the full name",
+    Code("121232", "DCM", "Source Series for Segmentation"): "TID 1411, in highdicom 0.28.2's capitals",
+    Code("{pixels}", "UCUM", "Pixels"): "TID 1601: unit of rows and columns in highdicom 0.28.2",
+    Code("{-1:1}", "UCUM", "{-1:1}"): "TID 1604: unit of a direction cosine in highdicom 0.28.2",
 }
 """Codes that pydicom's dictionaries do not hold, each with where it was looked up."""
 

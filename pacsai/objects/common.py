@@ -21,6 +21,9 @@ from pacsai.objects.uids import derived_uid
 from pacsai.terms import ARTIFICIAL_INTELLIGENCE, DEVICE, PROCESSING_EQUIPMENT, Code
 
 KINDS = ("SEG", "SR", "GSPS", "SC", "KO")
+CONTENT_CREATOR = "pacsai^node"
+"""The device as a person name (PN), for (0070,0084)."""
+
 FIRST_SERIES_NUMBER = 9000
 _SERIES_PER_PIPELINE = 10
 _LONG_STRING = 64
@@ -107,9 +110,9 @@ def content_label(provenance: Provenance) -> str:
     return provenance.pipeline.upper()[:16]
 
 
-def software_versions(provenance: Provenance) -> tuple[str, str]:
+def software_versions(provenance: Provenance) -> list[str]:
     """Return node and pipeline with their versions, for (0018,1020)."""
-    return f"pacsai {__version__}", f"{provenance.pipeline} {provenance.version}"
+    return [f"pacsai {__version__}", f"{provenance.pipeline} {provenance.version}"]
 
 
 def identity(kind: str, result: Result, author: Author = NODE) -> dict[str, Any]:
@@ -244,7 +247,7 @@ def finish(dataset: Dataset, source: Source) -> Dataset:
             setattr(dataset, f"{stem}Date", date)
             setattr(dataset, f"{stem}Time", time)
     for item in dataset.get("ContributingEquipmentSequence", ()):
-        if item.Manufacturer.startswith("highdicom"):
+        if item.get("ManufacturerModelName") == "highdicom":
             item.ContributionDateTime = _datetime(source)
     return dataset
 

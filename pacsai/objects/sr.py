@@ -1,0 +1,130 @@
+"""A result to a Comprehensive 3D SR (PS3.3 A.35.13) with a Measurement Report (PS3.16 TID 1500).
+
+Every result has one, also *no finding* and *not analysed*: the qualitative evaluations at its root say how the
+analysis ended (CID 6047) and why. What is said of each finding is sr_groups.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import highdicom as hd
+from highdicom.sr import RelationshipTypeValues
+from highdicom.sr.templates import ImageLibrary
+from highdicom.sr.value_types import CodeContentItem, ContainerContentItem, ContentItem, ContentSequence
+from pydicom.dataset import Dataset
+
+from pacsai import RESEARCH_USE_ONLY, terms
+from pacsai.finding import Outcome, Result
+from pacsai.objects import common
+from pacsai.objects.common import NODE, Author, coded
+from pacsai.objects.source import Source
+from pacsai.objects.sr_groups import comment, groups, slice_shown
+
+_SUMMARY = {
+    Outcome.FINDINGS: terms.SUCCEEDED_WITH_FINDINGS,
+    Outcome.NO_FINDING: terms.SUCCEEDED_WITHOUT_FINDINGS,
+    Outcome.NOT_ANALYSED: terms.NONE_SUCCEEDED,
+}
+
+
+def build(
+    result: Result,
+    source: Source,
+    segmentation: Dataset | None = None,
+    previous: Sequence[Dataset] = (),
+    author: Author = NODE,
+) -> Dataset:
+    """Return the SR of a result: PRELIMINARY, UNVERIFIED, COMPLETE.
+
+    Parameters
+    ----------
+    segmentation : Dataset or None
+        The Segmentation of the same result, as `seg.build` gives it, for the volumetric groups to refer to.
+    previous : sequence of Dataset
+        Earlier SRs of this node on the same study that this one takes the place of (Predecessor Documents Sequence).
+
+    Raises
+    ------
+    ValueError
+        The images cannot be filed with, or a measurement is no finite number.
+    """
+    images = common.evidence(source)
+    dataset = hd.sr.Comprehensive3DSR(
+        evidence=[*images, *([segmentation] if segmentation else [])],
+        content=_report(result, source, images, segmentation, author),
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        previous_versions=list(previous) or None,
+        contributing_equipment=[common.contributing_equipment(source, result, author)],
+        **common.identity("SR", result, author),
+    )
+    return common.finish(dataset, source)
+
+
+def _report(
+    result: Result, source: Source, images: Sequence[Dataset], segmentation: Dataset | None, author: Author
+) -> ContainerContentItem:
+    """Return the root of TID 1500; highdicom's MeasurementReport would refuse one without measurement groups."""
+    root = ContainerContentItem(name=coded(terms.MEASUREMENT_REPORT), template_id="1500")
+    root.ContentSequence = ContentSequence()
+    root.ContentSequence.extend(hd.sr.LanguageOfContentItemAndDescendants(coded(terms.ENGLISH)))
+    root.ContentSequence.extend(common.device_observer(author))
+    root.ContentSequence.append(_procedure(source))
+    if result.findings:
+        root.ContentSequence.extend(ImageLibrary(_shown(result, source, images)))
+    root.ContentSequence.append(
+        _container(terms.IMAGING_MEASUREMENTS, _measurements(result, source, segmentation, author))
+    )
+    root.ContentSequence.append(_container(terms.QUALITATIVE_EVALUATIONS, _evaluations(result, author)))
+    return root
+
+
+def _shown(result: Result, source: Source, images: Sequence[Dataset]) -> Sequence[Dataset]:
+    """Return the images that the findings are drawn on; all that were analysed stand in the evidence sequence.
+
+    A library of 300 slices would put 5000 lines before the first finding in every viewer that shows an SR as text.
+    """
+    if len(images) == 1:
+        return images
+    return [images[k] for k in sorted({slice_shown(finding, source) for finding in result.findings})]
+
+
+def _procedure(source: Source) -> CodeContentItem:
+    procedure = terms.PROCEDURES.get(str(source.header.get("Modality", "")), terms.IMAGING_PROCEDURE)
+    return CodeContentItem(coded(terms.PROCEDURE_REPORTED), coded(procedure), RelationshipTypeValues.HAS_CONCEPT_MOD)
+
+
+def _container(name: terms.Code, items: list[Dataset]) -> ContainerContentItem:
+    container = ContainerContentItem(name=coded(name), relationship_type=RelationshipTypeValues.CONTAINS)
+    container.ContentSequence = ContentSequence(cast(list[ContentItem], items))
+    return container
+
+
+def _measurements(result: Result, source: Source, segmentation: Dataset | None, author: Author) -> list[Dataset]:
+    """Return the measurement groups, or a sentence in their place.
+
+    Early OHIF 3 fails on a report without this container, and highdicom 0.28.2 reads none that is empty.
+    """
+    return list(groups(result, source, segmentation, author)) or [comment("No measurements.")]
+
+
+def _evaluations(result: Result, author: Author) -> list[Dataset]:
+    """Return how the analysis ended, by which algorithm, and what a reader should know (TID 1500 rows 12 to 14)."""
+    summary = CodeContentItem(
+        coded(terms.PROCESSING_SUMMARY), coded(_SUMMARY[result.outcome]), RelationshipTypeValues.CONTAINS
+    )
+    summary.ContentSequence = common.algorithm_content(result, author)
+    sentences = (f"{RESEARCH_USE_ONLY}.", _sentence(result), *result.remarks)
+    return [summary, *(comment(sentence) for sentence in sentences)]
+
+
+def _sentence(result: Result) -> str:
+    """Return the outcome in words."""
+    if result.outcome is Outcome.FINDINGS:
+        count = len(result.findings)
+        return f"{count} finding{'s' if count > 1 else ''}."
+    said = "No finding" if result.outcome is Outcome.NO_FINDING else "Not analysed"
+    return f"{said}: {result.reason}" if result.reason else f"{said}."
