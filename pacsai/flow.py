@@ -21,12 +21,11 @@ from pacsai.objects.common import Author
 from pacsai.objects.source import Source
 from pacsai.objects.write import Written, write
 from pacsai.pipeline import Condition
-from pacsai.pixels import PixelError
 from pacsai.registry import Package
 from pacsai.report import Report
-from pacsai.selection import Candidate, Selection, select
+from pacsai.selection import Selection, select
 from pacsai.study import Instance, Study
-from pacsai.volume import GeometryError, Volume, read_volume
+from pacsai.volume import GeometryError, PixelError, Volume, read_volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ def conclude(
     with watch.time("write"):
         instances = selection.taken.instances if selection.taken else standing_for(study)
         signed = result.signed(provenance(instances, order))
-        objects = _write(signed, study, instances, volume, order) if instances and one_patient(study) else ()
+        objects = _write(signed, study, instances, volume, order) if selection.trustworthy else ()
     return Report(
         study_instance_uid=study.study_instance_uid,
         pipeline=order.package.name,
@@ -153,7 +152,7 @@ def inputs_digest(instances: Sequence[Instance]) -> str:
 
 def standing_for(study: Study) -> tuple[Instance, ...]:
     """Return the instances that stand for a study of which none was analysed: its largest series, images first."""
-    by_rank = sorted(study.series, key=lambda one: (is_image(one), len(one.instances), one.series_instance_uid))
+    by_rank = sorted(study.series, key=lambda one: (one.is_image, len(one.instances), one.series_instance_uid))
     return by_rank[-1].instances if by_rank else ()
 
 

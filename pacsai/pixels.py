@@ -78,8 +78,6 @@ def read_image(instance: Instance, frame: int = 0) -> NDArray[np.float32]:
 
 def _check(header: Dataset, shape: tuple[int, ...]) -> None:
     """Refuse what is not one grey channel of 8, 16 or 32 bits of the promised size, before decoding."""
-    if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
-        raise PixelError("pixels stored as floating point numbers are not read")
     photometric = str(header.get("PhotometricInterpretation") or "missing")
     if _whole(header, "SamplesPerPixel", 1) != 1 or not photometric.startswith("MONOCHROME"):
         raise PixelError(f"not a grey image (PhotometricInterpretation {photometric})")
@@ -107,7 +105,7 @@ def _stored(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.in
     except PixelError:
         raise
     except Exception as error:  # each decoder raises its own kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise PixelError(f"the pixel data ({syntax.name}) cannot be decoded: {reason}") from error
 
 

@@ -97,7 +97,7 @@ def _frame_planes(instance: Instance) -> tuple[Plane, ...]:
     header = instance.header
     count = frame_count(header)
     if len(_groups(header)) != count:
-        raise GeometryError(f"{count} frames, but {len(_groups(header))} of them say where they lie")
+        raise GeometryError(f"{count} frame(s), but {len(_groups(header))} functional group(s) to say where they lie")
     stacks = {
         str(_macro(functional_groups(header, f), "FrameContentSequence").get("StackID", "")) for f in range(count)
     }

@@ -82,8 +82,13 @@ class Orthanc:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, *, ready: Callable[[], bool], wait_s: float = 30) -> Iterator[int]:
-    """Run `command` until the block ends, output to `log`; gives its pid once `ready` says so."""
+def running(
+    command: Sequence[str], log: Path, *, ready: Callable[[], bool], wait_s: float = 30, grace_s: float = 10
+) -> Iterator[int]:
+    """Run `command` until the block ends, output to `log`; gives its pid once `ready` says so.
+
+    At the end it is asked to stop, and killed after `grace_s`.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
@@ -92,7 +97,7 @@ def running(command: Sequence[str], log: Path, *, ready: Callable[[], bool], wai
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(grace_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -118,7 +123,8 @@ def orthanc(
     archive = Orthanc("ORTHANC", dicom_port or free_port(), http_port or free_port(), home / "log.txt")
     configuration = home / "orthanc.json"
     configuration.write_text(json.dumps(_orthanc_settings(archive, home, our_ae, our_port) | settings))
-    with running(["Orthanc", str(configuration)], archive.log, ready=lambda: _orthanc_answers(archive)):
+    # Its shutdown takes 3.5 s; what it has answered for is on the disk.
+    with running(["Orthanc", str(configuration)], archive.log, ready=lambda: _orthanc_answers(archive), grace_s=0.1):
         yield archive
 
 

@@ -45,6 +45,11 @@ def area(outline: NDArray[np.float64]) -> float:
     return float(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2
 
 
+def largest_section(mask: NDArray[np.bool_]) -> int:
+    """Return the slice of `mask` [k, j, i] that holds the most voxels; the first of several."""
+    return int(np.argmax(mask.sum(axis=(1, 2))))
+
+
 def _boundary_steps(mask: NDArray[np.bool_]) -> dict[Vertex, list[Step]]:
     """Return, for each corner of the pixel grid, the steps that leave it with the mask at their right hand."""
     padded = np.pad(np.asarray(mask, dtype=np.bool_), 1)

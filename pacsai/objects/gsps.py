@@ -27,6 +27,7 @@ from pacsai import RESEARCH_USE_ONLY, terms
 from pacsai.draw import LUNG_WINDOW, MARK, Window
 from pacsai.finding import Finding, Result
 from pacsai.objects.common import (
+    CONTENT_CREATOR,
     NODE,
     Author,
     content_label,
@@ -101,7 +102,7 @@ def build(
         content_description=description(provenance, author),
         graphic_annotations=[_annotation(*images[k], layer, marks[k]) for k in sorted(marks)],
         graphic_layers=[layer],
-        concept_name=None,
+        content_creator_name=CONTENT_CREATOR,
         voi_lut_transformations=[SoftcopyVOILUTTransformation(window_center=window[0], window_width=window[1])],
         presentation_lut_transformation=_presentation_lut(headers[0]),
         contributing_equipment=[contributing_equipment(source, result, author)],

@@ -1,22 +1,157 @@
-"""The three networks of the nodule pipeline and their file."""
+"""The three networks of the nodule pipeline and their one file of weights.
+
+All see Hounsfield units through `scaled`, take tensors [batch, channel, k, j, i] and return logits.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ARCHITECTURE = "chest_ct_nodules/1"
+"""Written into the weights' metadata: a file made for other shapes is refused by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Networks:
     """Detector, false-positive reduction and segmentation, in evaluation mode."""
 
-    detector: nn.Module
-    reducer: nn.Module
-    segmenter: nn.Module
+    detector: UNet
+    reducer: Reducer
+    segmenter: UNet
+
+
+def scaled(hu: Tensor) -> Tensor:
+    """Return Hounsfield units from -1000 to 400 as about -1 to 1."""
+    return (hu.clamp(-1000, 400) + 300) / 700
+
+
+def folded(x: Tensor) -> Tensor:
+    """Return blocks of 2 x 2 x 2 voxels as eight channels: half the grid, nothing lost."""
+    b, c, d, h, w = x.shape
+    x = x.reshape(b, c, d // 2, 2, h // 2, 2, w // 2, 2)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * 8, d // 2, h // 2, w // 2)
+
+
+def unfolded(x: Tensor) -> Tensor:
+    """Return the inverse of `folded`."""
+    b, c, d, h, w = x.shape
+    x = x.reshape(b, c // 8, 2, 2, 2, d, h, w)
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for a, b in ((inputs, outputs), (outputs, outputs)):
+        layers += [nn.Conv3d(a, b, 3, padding=1, bias=False), nn.BatchNorm3d(b), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """A 3-D U-Net that works on a folded grid and answers on the full one.
+
+    Folding the input makes the widest layers eight times smaller; unfolding the output gives every voxel its own
+    logit, so that nodules of 4 mm are not lost to a coarse grid. Sides must be multiples of 16.
+    """
+
+    def __init__(self, outputs: int, widths: tuple[int, ...] = (32, 48, 64, 64)) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(_block(a, b) for a, b in zip((8, *widths[:-1]), widths, strict=True))
+        pairs = zip(widths[:0:-1], widths[-2::-1], strict=True)
+        self.up = nn.ModuleList(_block(a + b, b) for a, b in pairs)
+        self.head = nn.Conv3d(widths[0], outputs * 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits [b, outputs, k, j, i] of a scaled image [b, 1, k, j, i]."""
+        x = folded(x)
+        kept: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool3d(x, 2) if level else x)
+            kept.append(x)
+        for block, skip in zip(self.up, kept[-2::-1], strict=True):
+            x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
+        return unfolded(self.head(x))
+
+
+class Reducer(nn.Module):
+    """Is this candidate a nodule? Looks at 32 mm around it at 1 mm and at 64 mm at 2 mm."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 48, 80)) -> None:
+        super().__init__()
+        self.near, self.far = self._stream(widths), self._stream(widths)
+        self.head = nn.Sequential(nn.Linear(4 * widths[-1], 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, 1))
+
+    @staticmethod
+    def _stream(widths: tuple[int, ...]) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for level, (a, b) in enumerate(zip((8, *widths[:-1]), widths, strict=True)):
+            layers += [nn.MaxPool3d(2)] if level else []
+            layers.append(_block(a, b))
+        return nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits [b] of scaled crops [b, 1, 64, 64, 64] at 1 mm, the candidate in the middle."""
+        near = self.near(folded(x[:, :, 16:48, 16:48, 16:48]))
+        far = self.far(folded(F.avg_pool3d(x, 2)))
+        core = [part[:, :, 1:3, 1:3, 1:3].mean(dim=(2, 3, 4)) for part in (near, far)]
+        rest = [part.mean(dim=(2, 3, 4)) for part in (near, far)]
+        logit: Tensor = self.head(torch.cat(core + rest, dim=1))
+        return logit[:, 0]
+
+
+def new_networks() -> Networks:
+    """Return untrained networks: the detector answers (centre, nodule), the segmenter (nodule)."""
+    return Networks(UNet(outputs=2), Reducer(), UNet(outputs=1))
+
+
+def _parts(networks: Networks) -> Mapping[str, nn.Module]:
+    return {"detector": networks.detector, "reducer": networks.reducer, "segmenter": networks.segmenter}
+
+
+def save_networks(networks: Networks, path: Path, metadata: dict[str, str]) -> None:
+    """Write the weights, half precision, with `metadata` beside the architecture's name."""
+    tensors = {
+        f"{part}.{name}": value.half() if value.is_floating_point() else value
+        for part, module in _parts(networks).items()
+        for name, value in module.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, {"architecture": ARCHITECTURE, **metadata})
 
 
 def load_networks(path: Path) -> Networks:
-    """Return the networks whose weights lie in the safetensors file `path`."""
-    return Networks(nn.Identity(), nn.Identity(), nn.Identity())
+    """Return the networks whose weights lie in the safetensors file `path`, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        When the file was made for another architecture or a tensor is missing or of another shape.
+    """
+    networks = new_networks()
+    with safe_open(path, framework="pt") as file:
+        found = (file.metadata() or {}).get("architecture")
+        if found != ARCHITECTURE:
+            raise ValueError(f"{path.name} holds weights of architecture {found!r}; this pipeline needs {ARCHITECTURE!r}")
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    for part, module in _parts(networks).items():
+        own = {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
+        _fill(module, own, f"{path.name}, {part}")
+    return networks
+
+
+def _fill(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    wanted = {k: v.shape for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")}
+    given = {k: v.shape for k, v in tensors.items()}
+    if wanted != given:
+        wrong = sorted(k for k in wanted.keys() | given.keys() if wanted.get(k) != given.get(k))
+        raise ValueError(f"{where}: {len(wrong)} tensors are missing, unknown or of another shape, first {wrong[0]}")
+    module.load_state_dict(tensors, strict=False)
+    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    module.eval()

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pacsai.objects.contour import area, outlines
+from pacsai.objects.contour import area, largest_section, outlines
 
 
 def filled(polygons: tuple[NDArray[np.float64], ...], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -109,3 +109,10 @@ def test_a_disc_is_drawn_where_it_lies_in_images_that_are_not_square(shape: tupl
     disc = (rows - 12) ** 2 + (columns - 25) ** 2 <= 49
     (outline,) = outlines(disc)
     assert np.allclose((outline.min(axis=0) + outline.max(axis=0)) / 2, (25.5, 12.5))
+
+
+def test_the_largest_section_is_the_slice_with_the_most_voxels() -> None:
+    mask = np.zeros((4, 5, 5), dtype=bool)
+    mask[1, 2, 2] = True
+    mask[2, 1:4, 1:4] = True
+    assert largest_section(mask) == 2

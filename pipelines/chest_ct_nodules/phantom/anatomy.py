@@ -71,10 +71,17 @@ class _Grid:
         return smooth_noise(rng, self.shape, scale_mm / self.step)
 
 
-def build_anatomy(rng: np.random.Generator, extent_mm: tuple[float, float, float], spacing_mm: float) -> Anatomy:
-    """Return a random chest that fits a box of `extent_mm` (z, y, x), on voxels of `spacing_mm`."""
-    grid = _grid(extent_mm, spacing_mm)
+def build_anatomy(
+    rng: np.random.Generator, extent_mm: tuple[float, float, float], spacing_mm: float, *, tight: bool = False
+) -> Anatomy:
+    """Return a random chest that fits a box of `extent_mm` (z, y, x), on voxels of `spacing_mm`.
+
+    With `tight` the grid holds the lungs and 12 mm around them only, which is what training looks at.
+    """
     body = _person(rng, extent_mm)
+    if tight:
+        extent_mm = (body.apex + 8, 2 * body.half_depth + 24, 2 * body.half_width + 24)
+    grid = _grid(extent_mm, spacing_mm)
     wall, dome = _wall_depth(rng, grid, body), _dome_height(rng, grid, body)
     middle = _mediastinum_distance(rng, grid, body)
     depth = np.minimum(np.minimum(wall, middle), (grid.z - dome) * np.float32(0.75))
