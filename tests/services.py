@@ -257,10 +257,11 @@ def _orthanc_settings(archive: Orthanc, home: Path, our_ae: str, our_port: int) 
 def _orthanc_answers(archive: Orthanc) -> bool:
     """Tell whether it is this Orthanc that answers, on both ports."""
     try:
-        system = archive.get("/system")
+        response = httpx.get(f"{archive.http_url}/system", trust_env=False)
     except httpx.HTTPError:
         return False
-    return isinstance(system, dict) and system["DicomPort"] == archive.dicom_port and listens(archive.dicom_port)
+    asks_who = response.status_code == httpx.codes.UNAUTHORIZED
+    return (asks_who or response.json()["DicomPort"] == archive.dicom_port) and listens(archive.dicom_port)
 
 
 def _open_way_to(folder: Path) -> None:
