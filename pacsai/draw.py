@@ -5,6 +5,7 @@ Knows nothing of DICOM objects; points are in the PIXEL coordinates of PS3.3 C.1
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ LUNG_WINDOW: Window = (-600.0, 1500.0)
 MARK: Colour = (255, 214, 0)
 WORDS: Colour = (235, 235, 235)
 QUIET: Colour = (150, 150, 150)
+_SIGNS = str.maketrans({"×": "x", "–": "-", "—": "-", "≥": ">=", "≤": "<=", "’": "'", "ß": "ss", "ø": "o", "Ø": "O"})
 
 
 def grey(values: NDArray[np.generic], window: Window) -> NDArray[np.uint8]:
@@ -32,6 +34,12 @@ def grey(values: NDArray[np.generic], window: Window) -> NDArray[np.uint8]:
 def font(size: float) -> ImageFont.FreeTypeFont:
     """Return the letters that Pillow brings along, so that pictures look the same on every machine."""
     return ImageFont.load_default(size)  # type: ignore[return-value]  # without FreeType, which our Pillow has
+
+
+def plain(text: str) -> str:
+    """Return `text` in the letters that the built-in font has: accents dropped, signs spelt, the rest as "?"."""
+    spelt = unicodedata.normalize("NFKD", text.translate(_SIGNS))
+    return "".join(sign if sign.isascii() else "?" for sign in spelt if not unicodedata.combining(sign))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,9 @@ class Canvas:
         self, text: str, at: tuple[float, float], colour: Colour = WORDS, size: float = 16, anchor: str = "la"
     ) -> None:
         """Write `text` with its `anchor` (Pillow's letters: l, m, r and a, m, d) at a canvas position."""
-        self._pen.text(at, text, fill=colour, font=font(size), anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
+        self._pen.text(
+            at, plain(text), fill=colour, font=font(size), anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0)
+        )
 
     def _pixel(self, point: tuple[float, float]) -> tuple[int, int]:
         """Return the canvas pixel of a position; what lies on the right or lower edge belongs to the last pixel."""
