@@ -7,12 +7,15 @@ Knows nothing of findings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import highdicom as hd
+from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
-from pydicom.valuerep import DA, DT, TM
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, DA, DT, TM
 
 from pacsai import MANUFACTURER, MODEL_NAME, RESEARCH_USE_ONLY, __version__
 from pacsai.finding import Provenance, Result
@@ -24,6 +27,7 @@ KINDS = ("SEG", "SR", "GSPS", "SC", "KO")
 CONTENT_CREATOR = "pacsai^node"
 """The device as a person name (PN), for (0070,0084)."""
 
+UTF_8 = "ISO_IR 192"
 FIRST_SERIES_NUMBER = 9000
 _SERIES_PER_PIPELINE = 10
 _LONG_STRING = 64
@@ -239,7 +243,10 @@ def device_observer(author: Author = NODE) -> hd.sr.ObserverContext:
 
 
 def finish(dataset: Dataset, source: Source) -> Dataset:
-    """Set every date and time that highdicom took from the clock to `source.now`, and return the data set."""
+    """Set every date and time that highdicom took from the clock to `source.now`, and return the data set.
+
+    The character set stays that of the images, but for a text that it cannot hold: then all is UTF-8.
+    """
     date, time = f"{source.now:%Y%m%d}", f"{source.now:%H%M%S.%f}"
     dataset.SeriesDate, dataset.SeriesTime = date, time
     for stem in ("InstanceCreation", "Content", "PresentationCreation"):
@@ -249,7 +256,20 @@ def finish(dataset: Dataset, source: Source) -> Dataset:
     for item in dataset.get("ContributingEquipmentSequence", ()):
         if item.get("ManufacturerModelName") == "highdicom":
             item.ContributionDateTime = _datetime(source)
+    codecs = convert_encodings(dataset.SpecificCharacterSet) if dataset.get("SpecificCharacterSet") else []
+    texts = (str(element.value) for element in dataset.iterall() if element.VR in CUSTOMIZABLE_CHARSET_VR)
+    if not all(_encodes(text, codecs) for text in texts):
+        dataset.SpecificCharacterSet = UTF_8
     return dataset
+
+
+def _encodes(text: str, codecs: Sequence[str]) -> bool:
+    if text.isascii():
+        return True
+    for codec in codecs:
+        with suppress(UnicodeEncodeError):
+            return bool(text.encode(codec))
+    return False
 
 
 def _datetime(source: Source) -> DT:

@@ -18,9 +18,9 @@ from pydicom.dataset import Dataset
 
 from pacsai import terms
 from pacsai.finding import Finding, Measurement, Result
-from pacsai.geometry import geometry
 from pacsai.objects.common import Author, coded, provenance_of, title
 from pacsai.objects.contour import outlines
+from pacsai.objects.frames import image_of_slice
 from pacsai.objects.seg import segmented
 from pacsai.objects.source import Source
 from pacsai.volume import Volume
@@ -171,10 +171,6 @@ def _volume(finding: Finding, source: Source) -> Volume:
 
 
 def _image(k: int, source: Source) -> hd.sr.SourceImageForRegion:
-    """Return the reference to the image of slice `k`: its instance, or a frame (from 1) of the one instance."""
-    if len(source.instances) > 1:
-        instance, frames = source.instances[k], None
-    else:
-        instance, frames = source.instances[0], [geometry(source.instances, allow_single=True).frames[k] + 1]
-    single = "NumberOfFrames" not in instance.header
-    return hd.sr.SourceImageForRegion(instance.sop_class_uid, instance.sop_instance_uid, None if single else frames)
+    """Return the reference to the image of slice `k`, with the frame (from 1) where it has frames."""
+    image, frame = image_of_slice(source, [instance.header for instance in source.instances], k)
+    return hd.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID, [frame] if frame else None)

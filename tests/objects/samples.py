@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from pacsai import terms
 from pacsai.finding import Finding, Mask, Measurement, Provenance, Result
 from pacsai.objects.source import Source
-from pacsai.objects.uids import derived_uid
 from pacsai.study import Instance, Series, Study
 from pacsai.volume import Volume
+from tests.phantoms import instances, write_ct_series, write_enhanced_ct
 
 SHAPE_KJI = (12, 64, 80)
 SPACING_MM = (2.5, 0.8, 0.7)
 ORIGIN_MM = (-30.0, -20.0, 100.0)
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89000)
+WHO = {
+    "SpecificCharacterSet": "ISO_IR 100",
+    "PatientName": "Müller^Änne",
+    "PatientID": "P1",
+    "PatientSex": "F",
+    "AccessionNumber": "A1",
+    "StudyID": "1",
+}
 PROVENANCE = Provenance(
     pipeline="chest_ct_nodules",
     version="1.0.0",
@@ -31,15 +38,25 @@ PROVENANCE = Provenance(
 )
 
 
-def ct_source(folder: Path, shape_kji: tuple[int, int, int] = SHAPE_KJI) -> Source:
+def ct_source(folder: Path, shape_kji: tuple[int, int, int] = SHAPE_KJI, **header: Any) -> Source:
     """Write an axial CT series of air into `folder` and return it as the source of result objects."""
-    instances = tuple(_written(folder, k, shape_kji) for k in range(shape_kji[0]))
-    header = instances[0].header
-    series = Series(header.SeriesInstanceUID, "CT", instances)
-    study = Study(header.StudyInstanceUID, "P1", "A1", (series,))
-    array = np.full(shape_kji, -1000, dtype=np.float32)
-    volume = Volume(array, affine(), header.FrameOfReferenceUID, instances)
-    return Source(study=study, instances=instances, volume=volume, now=NOW)
+    array = np.full(shape_kji, -1000, dtype=np.int16)
+    return source_of(instances(write_ct_series(folder, array, affine(), **{**WHO, **header})), array)
+
+
+def enhanced_ct_source(folder: Path, frames: Sequence[int]) -> Source:
+    """Write the same air as one enhanced CT whose frames hold the slices `frames`, and return it as a source."""
+    array = np.full((len(frames), *SHAPE_KJI[1:]), -1000, dtype=np.int16)
+    return source_of(instances([write_enhanced_ct(folder / "enhanced.dcm", array, affine(), frames)]), array)
+
+
+def source_of(images: tuple[Instance, ...], array: NDArray[np.int16]) -> Source:
+    """Return images in slice order and their voxels as the source of result objects."""
+    header = images[0].header
+    series = Series(header.SeriesInstanceUID, "CT", images)
+    study = Study(header.StudyInstanceUID, header.PatientID, header.get("AccessionNumber", ""), (series,))
+    volume = Volume(array.astype(np.float32), affine(), header.get("FrameOfReferenceUID", ""), images)
+    return Source(study=study, instances=images, volume=volume, now=NOW)
 
 
 def affine() -> NDArray[np.float64]:
@@ -90,52 +107,3 @@ def ball(centre_kji: tuple[int, int, int], radius: int, shape_kji: tuple[int, in
     low, high = inside.min(axis=0), inside.max(axis=0) + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     return Mask(full[box], (int(low[0]), int(low[1]), int(low[2])))
-
-
-def _written(folder: Path, k: int, shape_kji: tuple[int, int, int]) -> Instance:
-    path = folder / f"ct{k:03}.dcm"
-    dataset = _ct_image(k, shape_kji)
-    dataset.save_as(path, enforce_file_format=True)
-    header = dcmread(path, stop_before_pixels=True)
-    return Instance(header.SOPInstanceUID, header.SOPClassUID, path, header)
-
-
-def _ct_image(k: int, shape_kji: tuple[int, int, int]) -> Dataset:
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.SOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = derived_uid("sample image", str(k))
-    dataset.StudyDate, dataset.StudyTime = "20260303", "101112"
-    dataset.AccessionNumber = "A1"
-    dataset.Modality = "CT"
-    dataset.Manufacturer = "Phantom maker"
-    dataset.ReferringPhysicianName = ""
-    dataset.PatientName = "Müller^Änne"
-    dataset.PatientID = "P1"
-    dataset.PatientBirthDate = "19500101"
-    dataset.PatientSex = "F"
-    dataset.SliceThickness = SPACING_MM[0]
-    dataset.KVP = 120
-    dataset.PatientPosition = "HFS"
-    dataset.StudyInstanceUID = derived_uid("sample study")
-    dataset.SeriesInstanceUID = derived_uid("sample series")
-    dataset.StudyID = "1"
-    dataset.SeriesNumber = 3
-    dataset.AcquisitionNumber = 1
-    dataset.InstanceNumber = k + 1
-    dataset.ImagePositionPatient = [*ORIGIN_MM[:2], ORIGIN_MM[2] + k * SPACING_MM[0]]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.FrameOfReferenceUID = derived_uid("sample frame of reference")
-    dataset.PositionReferenceIndicator = ""
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = shape_kji[1:]
-    dataset.PixelSpacing = list(SPACING_MM[1:])
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-    dataset.PixelRepresentation = 1
-    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "HU"
-    dataset.PixelData = np.full(shape_kji[1:], -1000, dtype="<i2").tobytes()
-    return dataset
