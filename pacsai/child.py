@@ -13,26 +13,28 @@ import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import structlog
-
-from pacsai.flow import Order, Report, analyse_study, refuse_study
+from pacsai.flow import Order, analyse_study, refuse_study
 from pacsai.objects.common import Author
-from pacsai.pipeline import Manifest
+from pacsai.pipeline import Resources
 from pacsai.reading import read_study
-from pacsai.registry import Package, read_package
-
-log = structlog.get_logger()
+from pacsai.registry import read_package
+from pacsai.report import Report
 
 REPORT = "report.json"
 
 
-class AnalysisBroke(Exception):
+class Ended(Exception):  # noqa: N818 - nothing went wrong
+    """The node stops; the analysis was cut off and is done again after the next start."""
+
+
+class AnalysisBroke(Exception):  # noqa: N818 - the words a person reads
     """The child ended without a report; the message says how, for a person."""
 
 
@@ -74,32 +76,43 @@ class Request:
         )
 
 
-def run(request: Request, manifest: Manifest) -> dict[str, Any]:
-    """Return the report of the analysis, made in a child process under the manifest's limits.
+def run(request: Request, limits: Resources, ending: threading.Event) -> dict[str, Any]:
+    """Return the report of the analysis, made in a child process under `limits`.
 
     Raises
     ------
     AnalysisBroke
-        The child crashed, took too long or too much memory.
+        The child crashed, or took too long or too much memory.
+    Ended
+        `ending` was set before it was done.
     """
-    limits = manifest.resources
-    child = subprocess.Popen([sys.executable, "-m", "pacsai.child"], stdin=subprocess.PIPE, env=_environment())
+    child = subprocess.Popen([sys.executable, "-m", "pacsai.child"], stdin=subprocess.PIPE)
     try:
         _limit_memory(child.pid, limits.memory_gb)
-        assert child.stdin is not None  # noqa: S101 - a pipe was asked for
-        child.stdin.write(json.dumps(asdict(request)).encode() + b"\n")
-        child.stdin.flush()
-        status = child.wait(timeout=limits.timeout_s)
-    except subprocess.TimeoutExpired:
-        raise AnalysisBroke(f"the analysis took longer than its limit of {limits.timeout_s:g} s") from None
-    except BrokenPipeError:
-        status = child.wait()
+        _hand_over(child, request)
+        status = _wait(child, limits.timeout_s, ending)
     finally:
         child.kill()
         child.wait()
-        if child.stdin:
-            child.stdin.close()
     return _answer(Path(request.folder) / REPORT, status, limits.memory_gb)
+
+
+def _hand_over(child: subprocess.Popen[bytes], request: Request) -> None:
+    """Write the request and leave the pipe open: its end tells the child that the node is gone."""
+    assert child.stdin is not None  # noqa: S101 - a pipe was asked for
+    with suppress(BrokenPipeError):
+        child.stdin.write(json.dumps(asdict(request)).encode() + b"\n")
+        child.stdin.flush()
+
+
+def _wait(child: subprocess.Popen[bytes], timeout_s: float, ending: threading.Event) -> int:
+    end = time.monotonic() + timeout_s
+    while (status := child.poll()) is None:
+        if ending.wait(0.1):
+            raise Ended
+        if time.monotonic() > end:
+            raise AnalysisBroke(f"the analysis took longer than its limit of {timeout_s:g} s")
+    return status
 
 
 def save(report: Report, folder: Path) -> dict[str, Any]:
@@ -115,9 +128,7 @@ def save(report: Report, folder: Path) -> dict[str, Any]:
 
 def perform(request: Request) -> Report:
     """Do what `request` asks, in this process."""
-    paths = sorted(Path(request.instances).iterdir())
-    studies = {study.study_instance_uid: study for study in read_study(paths)}
-    study = studies[request.study_instance_uid]
+    study = next(iter(read_study(Path(request.instances).glob("*.dcm"))))
     if request.refusal:
         return refuse_study(study, request.order, request.refusal)
     return analyse_study(study, request.order)
@@ -143,10 +154,6 @@ def _limit_memory(pid: int, memory_gb: float) -> None:
     """Bound the child's private memory; RLIMIT_AS would also count what torch maps and never touches."""
     limit = int(memory_gb * 1e9)
     resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
-
-
-def _environment() -> Mapping[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _end_with_the_node() -> None:

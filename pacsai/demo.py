@@ -25,9 +25,9 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from pacsai.archive.dimse import DimseArchive
+from pacsai.archive.dimse import CStoreArchive
 from pacsai.finding import Finding, Mask
-from pacsai.peers import LOOPBACK, Peer, archive, free_port
+from pacsai.peers import LOOPBACK, Peer
 from pacsai.pipeline import Lesion
 from pacsai.reading import read_folder
 from pacsai.registry import find
@@ -124,7 +124,7 @@ def node(folder: Path, pipeline: str, peer: Peer, port: int) -> Iterator[Running
 
 def send(paths: Sequence[Path], ae_title: str, port: int) -> None:
     """Send files by C-STORE, as a modality would; raises DemoError when the peer refuses any."""
-    answers = DimseArchive(ae_title, LOOPBACK, port, "MODALITY").send(paths)
+    answers = CStoreArchive("MODALITY", ae_title, LOOPBACK, port).send(paths)
     refused = [answer for answer in answers if not answer.accepted]
     if refused:
         raise DemoError(f"{ae_title} refused {len(refused)} images: {refused[0].detail}")
@@ -198,7 +198,9 @@ def _segments(running: RunningNode, volume: Volume) -> list[Finding]:
     return found
 
 
-def matched(findings: Sequence[dict[str, Any]], lesions: Sequence[Lesion]) -> list[tuple[Lesion, dict[str, Any] | None]]:
+def matched(
+    findings: Sequence[dict[str, Any]], lesions: Sequence[Lesion]
+) -> list[tuple[Lesion, dict[str, Any] | None]]:
     """Return each lesion with the most probable finding inside it, None where it was missed."""
     ranked = sorted(findings, key=lambda finding: -finding["probability"])
     return [(lesion, next((one for one in ranked if _inside(one, lesion)), None)) for lesion in lesions]
@@ -216,6 +218,8 @@ def _find(peer: Peer, query: Dataset) -> list[Dataset]:
     if not association.is_established:
         raise DemoError(f"{peer.name} does not answer a query")
     answers = association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind)
-    found = [identifier for status, identifier in answers if status and status.Status in (0xFF00, 0xFF01) and identifier]
+    found = [
+        identifier for status, identifier in answers if status and status.Status in (0xFF00, 0xFF01) and identifier
+    ]
     association.release()
     return found

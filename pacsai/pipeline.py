@@ -3,7 +3,7 @@
 A pipeline folder holds `manifest.yaml`, and `pipeline.py` with two functions::
 
     def load(weights: Path | None) -> VolumePipeline: ...   # the class, with its networks
-    def phantom(seed: int) -> Phantom: ...                  # a small generated case with known lesions
+    def phantom(seed: int, full: bool = False) -> Phantom: ...   # a generated case with known lesions
 
 Registration is that the folder exists. Knows nothing of the network, of jobs or of how results are encoded; finding
 and checking folders is registry.py's.
@@ -21,7 +21,7 @@ from pacsai.finding import Result
 from pacsai.volume import Volume
 
 NODE_TERMS = ("BodyPart", "instances")
-"""Acceptance keys that are the node's own: the recognised body part and the number of images; others are DICOM keywords."""
+"""Acceptance keys of the node's own: the recognised body part, the number of images. Others are DICOM keywords."""
 
 
 class Condition(BaseModel):

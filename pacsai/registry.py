@@ -88,12 +88,12 @@ class Package:
         _check_signature(self.name, loaded, self.manifest.input)
         return cast(VolumePipeline, loaded)
 
-    def phantom(self, seed: int = 0) -> Phantom:
-        """Return the pipeline's small generated case."""
+    def phantom(self, seed: int = 0, *, full: bool = False) -> Phantom:
+        """Return a generated case of the pipeline's: a small one for checks, or one of the size of a real study."""
         maker = getattr(self.module(), "phantom", None)
         if not callable(maker):
-            raise PipelineError(f"{self.name}: pipeline.py has no function phantom(seed)")
-        return cast(Phantom, maker(seed))
+            raise PipelineError(f"{self.name}: pipeline.py has no function phantom(seed, full)")
+        return cast(Phantom, maker(seed, full=full))
 
     def module(self) -> ModuleType:
         """Return the folder's `pipeline` module; relative imports inside the folder work."""
@@ -165,7 +165,7 @@ def check(folder: Path) -> tuple[str, ...]:
     """
     try:
         package = read_package(folder)
-        result = package.load().analyse(package.phantom().volume)
+        result: object = package.load().analyse(package.phantom().volume)
     except PipelineError as error:
         return (str(error),)
     except Exception as error:

@@ -54,7 +54,9 @@ def test_analyse_tells_findings_objects_series_and_seconds(pipeline: str, study:
     report = analyse(pipeline, study)
     assert report["outcome"] == "findings"
     (finding,) = report["findings"]
-    assert {"tracking_uid", "kind", "probability", "long_axis_mm", "short_axis_mm", "volume_mm3", "mean_hu"} <= set(finding)
+    assert {"tracking_uid", "kind", "probability", "long_axis_mm", "short_axis_mm", "volume_mm3", "mean_hu"} <= set(
+        finding
+    )
     assert finding["mean_hu"] == 40
     assert finding["volume_mm3"] == pytest.approx(3 * 6 * 7 * 2.5 * 0.8 * 0.8, rel=1e-6)
     assert [one["kind"] for one in report["objects"]] == ["SEG", "SR", "GSPS"]
@@ -110,11 +112,15 @@ def test_two_studies_in_a_folder_are_told_and_one_can_be_chosen(pipeline: str, s
 
 def test_unknown_site_keys_are_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
-    site.write_text("node: {ae_title: PACSAI, prot: 11112, data: ./d}\narchive: {kind: folder, path: ./a}\npipelines: {}\n")
+    site.write_text(
+        "node: {ae_title: PACSAI, prot: 11112, data: ./d}\narchive: {kind: folder, path: ./a}\npipelines: {}\n"
+    )
     assert "node.prot: unknown key; did you mean 'port'?" in refused("studies", "--config", site)
 
 
-@pytest.mark.parametrize("command", ["serve", "analyse", "evaluate", "wrap", "studies", "study", "jobs", "pipelines", "demo"])
+@pytest.mark.parametrize(
+    "command", ["serve", "analyse", "evaluate", "wrap", "studies", "study", "jobs", "pipelines", "demo"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     finished = CliRunner().invoke(app, [command, "--help"])
     assert finished.exit_code == 0

@@ -20,7 +20,7 @@ writes: [SEG, SR, GSPS]
 intended_use: research
 """
 
-CODE = '''
+CODE = """
 import os, signal, time
 import numpy as np
 from safetensors.numpy import load_file
@@ -67,7 +67,7 @@ def phantom(seed, full=False):
     array[3:5, 10:14, 20:24] = 50
     volume = Volume(array=array, affine=np.eye(4), frame_of_reference_uid="2.25.1", source=())
     return Phantom(volume, (Lesion((21.5, 11.5, 3.5), 4.0, "solid"),))
-'''
+"""
 
 
 def toy_pipeline(

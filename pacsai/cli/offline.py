@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from pacsai.cli.common import CommandError, JsonOption, errors, out, print_json, told_plainly
-from pacsai.pipeline import NODE_TERMS, Condition
+from pacsai.pipeline import Condition
 
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="A pipeline's name, or the path of its folder.")]
 

@@ -18,7 +18,11 @@ def studies(config: ConfigOption, json: JsonOption = False) -> None:
 
     spool = Spool(load_site(config).node.data)
     rows = [
-        {"study_instance_uid": uid, "instances": len(spool.instances(uid)), "state": state_of(spool.story_of(uid).read())}
+        {
+            "study_instance_uid": uid,
+            "instances": len(spool.instances(uid)),
+            "state": state_of(spool.story_of(uid).read()),
+        }
         for uid in spool.studies()
     ]
     if json:
@@ -64,7 +68,9 @@ def jobs(config: ConfigOption, json: JsonOption = False) -> None:
 
 
 def _print_event(event: dict[str, Any]) -> None:
-    details = {key: value for key, value in event.items() if key not in ("at", "event", "findings", "series", "objects")}
+    details = {
+        key: value for key, value in event.items() if key not in ("at", "event", "findings", "series", "objects")
+    }
     words = "  ".join(f"{key}={value}" for key, value in details.items() if value not in ("", None))
     out.print(f"[dim]{event['at']}[/]  [bold]{event['event']}[/]  {words}", soft_wrap=True)
     for series in event.get("series", []):

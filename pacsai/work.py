@@ -1,0 +1,131 @@
+"""What the jobs do for a study: plan, analyse, deliver; each told in the study's story.
+
+Every argument and answer is plain text, and each call may come again after a crash: UIDs derive from what was
+analysed, and the outbox keeps the first bytes, so a second time changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from pacsai import child
+from pacsai.archive import Archive
+from pacsai.child import AnalysisBroke, Request
+from pacsai.config import Site
+from pacsai.jobs import Interrupted
+from pacsai.outbox import DeliveryRefused, Outbox
+from pacsai.reading import read_study
+from pacsai.registry import Package
+from pacsai.routing import route
+from pacsai.spool import Spool
+
+
+class StudyWork:
+    """The work of one site's jobs; `ending` is set when the node stops, and cuts a running analysis off."""
+
+    def __init__(
+        self, site: Site, spool: Spool, packages: Sequence[Package], archive: Archive, ending: threading.Event
+    ) -> None:
+        self._site = site
+        self._spool = spool
+        self._packages = {package.name: package for package in packages}
+        self._archive = archive
+        self._ending = ending
+        self._outbox = Outbox(site.node.data / "outbox")
+
+    def plan(self, study_instance_uid: str, revision: str) -> list[str]:
+        """Return the names of the pipelines to run; the study's story says why each was chosen or not."""
+        story = self._spool.story_of(study_instance_uid)
+        if self._spool.revision(study_instance_uid) != revision:
+            story.tell("superseded", reason="images arrived after this revision; the newer one is analysed")
+            return []
+        study = next(iter(read_study(self._spool.instances(study_instance_uid))))
+        for issue in study.issues:
+            story.tell("noticed", reason=issue)
+        routes = route(study, [package.manifest for package in self._packages.values()])
+        for one in routes:
+            story.tell("routed", pipeline=one.pipeline, taken=one.taken, reason=one.reason)
+        taken = [one.pipeline for one in routes if one.taken]
+        if not taken:
+            story.tell("not analysed", reason="; ".join(one.reason for one in routes) or "the site runs no pipeline")
+        return taken
+
+    def analyse(self, study_instance_uid: str, revision: str, pipeline: str) -> str:
+        """Run `pipeline` in a child process, pack its objects, return the parcel's id."""
+        package = self._packages[pipeline]
+        key = f"{self._spool.key(study_instance_uid)}-{revision[:16]}-{pipeline}"
+        request = Request(
+            study_instance_uid=study_instance_uid,
+            instances=str(self._spool.instances_folder(study_instance_uid)),
+            pipeline=str(package.folder),
+            results=self._site.pipelines[pipeline].results,
+            place=list(self._packages).index(pipeline),
+            installation=self._site.node.ae_title,
+            folder=str(self._site.node.data / "work" / key),
+            now=datetime.now(UTC).isoformat(),
+        )
+        story = self._spool.story_of(study_instance_uid)
+        story.tell("analysis started", pipeline=pipeline)
+        report = self._report(request, package)
+        parcel = self._pack(report, revision)
+        rmtree(request.folder, ignore_errors=True)
+        story.tell("analysed", parcel=parcel, **_told(report))
+        return parcel
+
+    def deliver(self, parcel_id: str) -> None:
+        """Send the parcel's objects; raises ArchiveUnavailable when the archive should be tried again."""
+        parcel = self._outbox.read(parcel_id)
+        story = self._spool.story_of(parcel.study_instance_uid)
+        if not parcel.objects:
+            story.tell("not analysed", pipeline=parcel.pipeline, reason=parcel.summary["reason"])
+            return
+        try:
+            delivery = self._outbox.deliver(parcel_id, self._archive)
+        except DeliveryRefused as refusal:
+            story.tell("refused by the archive", parcel=parcel_id, pipeline=parcel.pipeline, reason=str(refusal))
+            raise
+        story.tell("delivered", parcel=parcel_id, pipeline=parcel.pipeline, objects=len(delivery.answers))
+
+    def _report(self, request: Request, package: Package) -> dict[str, Any]:
+        """Return the report of the analysis or, where it breaks, of its refusal for that reason."""
+        try:
+            return self._run(request, package)
+        except AnalysisBroke as broken:
+            reason = str(broken)
+        try:
+            return self._run(replace(request, refusal=reason), package)
+        except AnalysisBroke as broken:
+            raise AnalysisBroke(f"{reason}; no object could be made to say so: {broken}") from broken
+
+    def _run(self, request: Request, package: Package) -> dict[str, Any]:
+        rmtree(request.folder, ignore_errors=True)
+        Path(request.folder).mkdir(parents=True)
+        try:
+            return child.run(request, package.manifest.resources, self._ending)
+        except child.Ended:
+            raise Interrupted from None
+
+    def _pack(self, report: dict[str, Any], revision: str) -> str:
+        """Pack the objects that passed the gate; the others stay beside them, told in the report."""
+        parcel = self._outbox.pack(
+            report["result_id"],
+            [Path(one["file"]) for one in report["objects"] if not one["problems"]],
+            study_instance_uid=report["study_instance_uid"],
+            pipeline=report["pipeline"],
+            revision=revision,
+            summary=report,
+        )
+        return parcel.id
+
+
+def _told(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what a study's story says of an analysis."""
+    keys = ("pipeline", "version", "outcome", "reason", "findings", "series", "seconds")
+    objects = [{key: one[key] for key in ("kind", "sop_instance_uid", "problems")} for one in report["objects"]]
+    return {**{key: report[key] for key in keys}, "objects": objects}
