@@ -7,6 +7,7 @@ and the study travels by C-STORE.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import yaml
 from PIL import Image
 from pydicom.dataset import Dataset
 from pynetdicom import AE
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from pacsai.archive.dimse import CStoreArchive
 from pacsai.finding import Finding, Mask
@@ -41,6 +42,8 @@ from pacsai.wrap import About, write_ct
 
 AE_TITLE = "PACSAI"
 SEED = 2026
+PENDING = (0xFF00, 0xFF01)
+"""C-FIND statuses with which a match comes (PS3.4 C.4.1.1.4)."""
 FINAL = ("delivered", "refused by the archive", "not analysed: ", "failed: ")
 
 
@@ -208,7 +211,7 @@ def matched(
 
 def _inside(finding: dict[str, Any], lesion: Lesion) -> bool:
     apart = [a - b for a, b in zip(finding["centre_mm"], lesion.centre_mm, strict=True)]
-    return sum(step * step for step in apart) ** 0.5 <= max(lesion.diameter_mm / 2, 3.0)
+    return math.hypot(*apart) <= max(lesion.diameter_mm / 2, 3.0)
 
 
 def _find(peer: Peer, query: Dataset) -> list[Dataset]:
@@ -218,8 +221,6 @@ def _find(peer: Peer, query: Dataset) -> list[Dataset]:
     if not association.is_established:
         raise DemoError(f"{peer.name} does not answer a query")
     answers = association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind)
-    found = [
-        identifier for status, identifier in answers if status and status.Status in (0xFF00, 0xFF01) and identifier
-    ]
+    found = [identifier for status, identifier in answers if status and status.Status in PENDING and identifier]
     association.release()
     return found

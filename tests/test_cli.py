@@ -118,9 +118,10 @@ def test_unknown_site_keys_are_refused_with_the_nearest_known_one(tmp_path: Path
     assert "node.prot: unknown key; did you mean 'port'?" in refused("studies", "--config", site)
 
 
-@pytest.mark.parametrize(
-    "command", ["serve", "analyse", "evaluate", "wrap", "studies", "study", "jobs", "pipelines", "demo"]
-)
+COMMANDS = ("serve", "analyse", "evaluate", "wrap", "studies", "study", "jobs", "pipelines", "demo")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
     finished = CliRunner().invoke(app, [command, "--help"])
     assert finished.exit_code == 0

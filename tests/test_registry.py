@@ -87,5 +87,5 @@ def test_a_folder_and_its_manifest_must_agree_on_the_name(folder: Path) -> None:
 
 
 def test_a_name_that_is_not_installed_is_told_with_those_that_are() -> None:
-    with pytest.raises(registry.PipelineError, match="no such pipeline; there are .*chest_ct_nodules"):
+    with pytest.raises(registry.PipelineError, match=r"no such pipeline; there are .*chest_ct_nodules"):
         registry.find("chest_ct_nodule")

@@ -90,16 +90,24 @@ def wrap(
     modality: Annotated[str, typer.Option(help="CT, MR, MG, CR or DX.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the DICOM files go.")],
     patient_id: Annotated[str, typer.Option(help="(0010,0020) of the new study.")] = "WRAPPED",
+    study: Annotated[str, typer.Option(help="A name; calls with the same one write into one study.")] = "",
+    body_part: Annotated[str, typer.Option(help="BodyPartExamined, e.g. CHEST.")] = "",
+    laterality: Annotated[str, typer.Option(help="L or R, for MG.")] = "",
+    view: Annotated[str, typer.Option(help="CC, MLO, ML or LM for MG; AP, PA, LL ... for CR and DX.")] = "",
+    same_space: Annotated[bool, typer.Option(help="The volumes are registered: one frame of reference.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Make DERIVED DICOM studies from research images, so that they can be sent and analysed like any other."""
     from pacsai import wrap as wrapping
 
-    with told_plainly():
-        try:
-            written = wrapping.wrap(files, modality, out_folder, patient_id=patient_id)
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+    about = wrapping.About(
+        patient_id=patient_id, study=study, body_part=body_part, laterality=laterality, view=view
+    )  # fmt: skip
+    try:
+        with told_plainly():
+            written = wrapping.wrap(files, modality, out_folder, about, same_space=same_space)
+    except wrapping.WrapError as error:
+        raise CommandError(str(error)) from error
     if json:
         print_json([str(path) for path in written])
     else:

@@ -9,13 +9,15 @@ from rich.table import Table
 
 from pacsai.cli.common import CommandError, ConfigOption, JsonOption, load_site, out, print_json
 from pacsai.cli.offline import findings_table
+from pacsai.spool import Spool
 from pacsai.state import state_of
+
+LISTED = ("at", "event", "findings", "series", "objects")
+"""What of an event is not told among its words."""
 
 
 def studies(config: ConfigOption, json: JsonOption = False) -> None:
     """List the studies this node holds, each with the state it is in."""
-    from pacsai.spool import Spool
-
     spool = Spool(load_site(config).node.data)
     rows = [
         {
@@ -36,8 +38,6 @@ def studies(config: ConfigOption, json: JsonOption = False) -> None:
 
 def study(uid: Annotated[str, typer.Argument(metavar="UID")], config: ConfigOption, json: JsonOption = False) -> None:
     """Tell one study's whole story: arrivals, verdicts on its series, jobs, findings, deliveries."""
-    from pacsai.spool import Spool
-
     spool = Spool(load_site(config).node.data)
     if uid not in spool.studies():
         raise CommandError(f"{uid}: no such study here; `pacsai studies` lists them")
@@ -54,10 +54,10 @@ def jobs(config: ConfigOption, json: JsonOption = False) -> None:
     """List the jobs: waiting, running, done, failed with the reason."""
     from dataclasses import asdict
 
-    from pacsai.jobs import list_jobs
+    from pacsai.jobs import database_url, list_jobs
 
     site = load_site(config)
-    rows = [asdict(job) for job in list_jobs(site.jobs.database, site.node.data)]
+    rows = [asdict(job) for job in list_jobs(database_url(site.jobs.database, site.node.data))]
     if json:
         print_json(rows)
         return
@@ -65,6 +65,14 @@ def jobs(config: ConfigOption, json: JsonOption = False) -> None:
     for row in rows:
         table.add_row(row["study_instance_uid"], row["state"], str(row["updated"]), row["detail"])
     out.print(table)
+
+
+def _row(spool: Spool, uid: str) -> dict[str, Any]:
+    return {
+        "study_instance_uid": uid,
+        "instances": len(spool.instances(uid)),
+        "state": state_of(spool.story_of(uid).read()),
+    }
 
 
 def _print_event(event: dict[str, Any]) -> None:
