@@ -29,7 +29,8 @@ AIRWAY_REACH_MM = 55.0
 """Trachea and main bronchi lie this near to the middle of the body."""
 HOLE_MM2 = 1300.0
 """Holes of a slice up to this area (a lesion of 40 mm) are filled; the dome of the liver is larger."""
-CLOSING_MM = 10.0
+CLOSING_MM = 14.0
+"""Balls of this radius roll along the outside of a lung: what they cannot enter, a lesion on the wall, is taken in."""
 MARGIN_MM = 3.5
 _IN_SLICE = np.zeros((3, 3, 3), dtype=np.bool_)
 _IN_SLICE[1] = ndimage.generate_binary_structure(2, 1)
@@ -123,7 +124,7 @@ def _body(coarse: NDArray[np.float32]) -> Mask:
     opened = ndimage.binary_opening(solid, _IN_SLICE)
     labels, n = ndimage.label(opened)
     if n == 0:
-        return opened
+        return np.asarray(opened)
     largest = labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
     return np.asarray(ndimage.binary_dilation(largest, _IN_SLICE, iterations=2, mask=solid))
 
