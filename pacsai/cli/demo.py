@@ -53,10 +53,8 @@ def _run(own: Path | None, pipeline: str, folder: Path, wait_s: float) -> dict[s
     uid, port = case.study.study_instance_uid, free_port()
     with archive(folder / "archive", steps.AE_TITLE, port) as peer, steps.node(folder, pipeline, peer, port) as node:
         errors.print(f"  archive {peer.name} on port {peer.port}, node on port {port}")
-        _told(
-            f"sending {len(case.paths)} images to the archive", lambda: steps.send(case.paths, peer.ae_title, peer.port)
-        )
-        _told(f"sending {len(case.paths)} images to the node", lambda: steps.send(case.paths, steps.AE_TITLE, port))
+        for name, ae_title, at in (("archive", peer.ae_title, peer.port), ("node", steps.AE_TITLE, port)):
+            _told(f"sending {len(case.paths)} images to the {name}", partial(steps.send, case.paths, ae_title, at))
         start = time.monotonic()
         with errors.status("waiting for the study to be complete ...") as status:
             for state in steps.states(node, uid, wait_s):

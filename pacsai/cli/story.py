@@ -19,14 +19,7 @@ LISTED = ("at", "event", "findings", "series", "objects")
 def studies(config: ConfigOption, json: JsonOption = False) -> None:
     """List the studies this node holds, each with the state it is in."""
     spool = Spool(load_site(config).node.data)
-    rows = [
-        {
-            "study_instance_uid": uid,
-            "instances": len(spool.instances(uid)),
-            "state": state_of(spool.story_of(uid).read()),
-        }
-        for uid in spool.studies()
-    ]
+    rows = [_row(spool, uid) for uid in spool.studies()]
     if json:
         print_json(rows)
         return
@@ -76,9 +69,7 @@ def _row(spool: Spool, uid: str) -> dict[str, Any]:
 
 
 def _print_event(event: dict[str, Any]) -> None:
-    details = {
-        key: value for key, value in event.items() if key not in ("at", "event", "findings", "series", "objects")
-    }
+    details = {key: value for key, value in event.items() if key not in LISTED}
     words = "  ".join(f"{key}={value}" for key, value in details.items() if value not in ("", None))
     out.print(f"[dim]{event['at']}[/]  [bold]{event['event']}[/]  {words}", soft_wrap=True)
     for series in event.get("series", []):
