@@ -79,7 +79,7 @@ class Grid:
 
     def pasted(self, mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return a mask that lies on another grid (its `affine`) on this one: bool [k, j, i], nearest neighbour."""
-        return _onto(mask.astype(np.uint8), affine, self.affine, self.shape_kji, order=0, mode="constant") > 0
+        return _onto(mask.astype(np.uint8), affine, self.affine, self.shape_kji, order=0, mode="grid-constant") > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
