@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import structlog
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
 from sqlalchemy import URL, make_url
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from pacsai.archive.base import ArchiveUnavailable
 from pacsai.joblist import DELIVERY, JOB, Job, Row, fold
@@ -164,6 +165,11 @@ def list_jobs(url: str, study_uid: str | None = None) -> tuple[Job, ...]:
     client = DBOSClient(system_database_url=url, serializer=DBOSPortableJSONSerializer())
     try:
         found = client.list_workflows(workflow_id_prefix=_study_key(study_uid) if study_uid else None)
+    except (OperationalError, ProgrammingError) as error:
+        if "no such table" in str(error.orig) or "does not exist" in str(error.orig):
+            return ()  # no node has started on this database yet, or the first is just making its tables
+        raise
+    else:
         return fold(Row(**{field.name: getattr(status, field.name) for field in fields(Row)}) for status in found)
     finally:
         client.destroy()

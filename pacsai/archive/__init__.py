@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from pacsai import config
+from typing import TYPE_CHECKING
+
 from pacsai.archive.base import Archive, ArchiveUnavailable, Sent
-from pacsai.archive.dicomweb import StowArchive
-from pacsai.archive.dimse import CStoreArchive
-from pacsai.archive.folder import FolderArchive
-from pacsai.archive.orthanc import OrthancArchive
+
+if TYPE_CHECKING:
+    from pacsai.config import Site
 
 __all__ = ["Archive", "ArchiveUnavailable", "Sent", "open_archive"]
 
 
-def open_archive(site: config.Site) -> Archive:
-    """Return the archive that the site's settings name. Nothing is contacted before something is sent."""
-    match site.archive:
-        case config.DimseArchive(ae_title=ae_title, host=host, port=port):
-            return CStoreArchive(site.node.ae_title, ae_title, host, port)
-        case config.DicomWebArchive(url=url):
-            return StowArchive(url)
-        case config.OrthancArchive(url=url):
-            return OrthancArchive(url)
-        case config.FolderArchive(path=path):
-            return FolderArchive(path)
+def open_archive(site: Site) -> Archive:
+    """Return the archive that the site's settings name. Nothing is contacted before something is sent.
+
+    Only that archive's client is imported: each brings a library of its own, and a site has one archive.
+    """
+    settings = site.archive
+    if settings.kind == "dimse":
+        from pacsai.archive.dimse import CStoreArchive
+
+        return CStoreArchive(site.node.ae_title, settings.ae_title, settings.host, settings.port)
+    if settings.kind == "dicomweb":
+        from pacsai.archive.dicomweb import StowArchive
+
+        return StowArchive(settings.url)
+    if settings.kind == "orthanc":
+        from pacsai.archive.orthanc import OrthancArchive
+
+        return OrthancArchive(settings.url)
+    from pacsai.archive.folder import FolderArchive
+
+    return FolderArchive(settings.path)
