@@ -6,12 +6,12 @@ analysed, and the outbox keeps the first bytes, so a second time changes nothing
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from pacsai import child
@@ -74,7 +74,7 @@ class StudyWork:
         story.tell("analysis started", pipeline=pipeline)
         report = self._report(request, package)
         parcel = self._pack(report, revision)
-        rmtree(request.folder, ignore_errors=True)
+        shutil.rmtree(request.folder, ignore_errors=True)
         story.tell("analysed", parcel=parcel, **_told(report))
         return parcel
 
@@ -104,7 +104,7 @@ class StudyWork:
             raise AnalysisBroke(f"{reason}; no object could be made to say so: {broken}") from broken
 
     def _run(self, request: Request, package: Package) -> dict[str, Any]:
-        rmtree(request.folder, ignore_errors=True)
+        shutil.rmtree(request.folder, ignore_errors=True)
         Path(request.folder).mkdir(parents=True)
         try:
             return child.run(request, package.manifest.resources, self._ending)
@@ -112,7 +112,12 @@ class StudyWork:
             raise Interrupted from None
 
     def _pack(self, report: dict[str, Any], revision: str) -> str:
-        """Pack the objects that passed the gate; the others stay beside them, told in the report."""
+        """Pack the objects that passed the gate; the others are kept for a look, told in the report, never sent."""
+        for one in report["objects"]:
+            if one["problems"]:
+                kept = self._site.node.data / "refused" / report["result_id"]
+                kept.mkdir(parents=True, exist_ok=True)
+                one["file"] = shutil.copy2(one["file"], kept)
         parcel = self._outbox.pack(
             report["result_id"],
             [Path(one["file"]) for one in report["objects"] if not one["problems"]],
