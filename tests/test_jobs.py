@@ -269,7 +269,8 @@ def test_told_to_stop_it_ends_in_order_and_goes_on_at_the_next_start(tmp_path: P
     with node(tmp_path, "1.2") as process:
         wait_for(lambda: "begin analyse-second 1.2" in steps(tmp_path))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        output, _ = process.communicate(timeout=20)
+        assert (process.returncode, output) == (0, b"")
     assert jobs_of(tmp_path) == ["running"]
     (tmp_path / "hold-analyse-second").unlink()
     run_until_done(tmp_path)

@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pacsai.archive import Archive, ArchiveUnavailable, open_archive
 from pacsai.config import Site
 from tests.conftest import free_port
-from tests.services import Orthanc, orthanc
+from tests.services import PYNETDICOM_SOCKET, Orthanc, orthanc
 
 
 def site(**archive: object) -> Site:
@@ -66,8 +66,7 @@ def test_sending_again_is_accepted_and_adds_nothing(place: Place, images: list[P
         assert place.count() == 3
 
 
-# pynetdicom 3.0.4 leaves the socket of a refused connection to the garbage collector (transport.py, connect).
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings(PYNETDICOM_SOCKET)
 def test_an_archive_that_is_down_is_unavailable_and_takes_the_objects_when_it_is_back(
     place: Place, images: list[Path]
 ) -> None:
