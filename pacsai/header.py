@@ -7,12 +7,15 @@ Reads up to the pixel data and never inflates: a Deflated data set of a few hund
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.config import IGNORE
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pacsai.plane import functional_groups
@@ -47,7 +50,7 @@ class _HeaderFile(io.BufferedReader):
 def read_header(path: Path) -> Dataset:
     """Return the data set up to the pixel data, with `file_meta`.
 
-    Every public top-level element can be decoded: one that cannot, and one above `LARGEST_KEPT`, is left out.
+    Every public element can be decoded: one that cannot, and one above `LARGEST_KEPT`, is left out.
 
     Raises
     ------
@@ -80,20 +83,26 @@ def _parse(file: _HeaderFile, marked: bool) -> FileDataset:
 
 def _drop_undecodable(header: Dataset) -> None:
     for tag in list(header.keys()):
-        if tag.is_private:
-            continue
         try:
-            deferred = getattr(header.get_item(tag), "length", 0) > LARGEST_KEPT
-            if not deferred:
-                header[tag]
+            kept = tag.is_private or _decodes(header, tag)
         except Exception:  # a value that breaks its VR raises as it likes
-            deferred = True
-        if deferred:
+            kept = False
+        if not kept:
             del header[tag]
 
 
+def _decodes(header: Dataset, tag: BaseTag) -> bool:
+    """Return whether an element is small enough to be kept; raise whatever decoding it, items and all, raises."""
+    if getattr(header.get_item(tag), "length", 0) > LARGEST_KEPT:
+        return False
+    element = header[tag]
+    for item in element.value if element.VR == "SQ" else ():
+        _drop_undecodable(item)
+    return True
+
+
 def _check(header: Dataset, marked: bool) -> None:
-    if not marked and UID(uid(header, "SOPClassUID")).type != "SOP Class":
+    if not marked and _registered(uid(header, "SOPClassUID")).type != "SOP Class":
         raise NotDicomError("it is not a DICOM file")
     announced, held = (uid(part, name) for part, name in _sop_classes(header))
     if MEDIA_DIRECTORY in (announced, held):
@@ -102,7 +111,7 @@ def _check(header: Dataset, marked: bool) -> None:
         if not uid(header, keyword):
             raise NotReadableError(f"its {keyword} is missing or not readable")
     if announced and announced != held:
-        raise NotReadableError(f"its file header announces {UID(announced).name}, its data set is {UID(held).name}")
+        raise NotReadableError(f"its file header announces {uid_name(announced)}, its data set is {uid_name(held)}")
     if uid(header.file_meta, "TransferSyntaxUID") in JPIP_DEFLATED:
         raise NotReadableError("its data set is deflated (JPIP Referenced Deflate): not supported")
 
@@ -128,6 +137,15 @@ def uid(header: Dataset, keyword: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def uid_name(value: str) -> str:
+    """Return the name that PS3.6 registers for a UID, or the UID."""
+    return _registered(value).name
+
+
+def _registered(value: str) -> UID:
+    return UID(value, validation_mode=IGNORE)  # a peer's UID may be anything
+
+
 def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
     """Return the values of an attribute, () where it is missing or empty.
 
@@ -139,6 +157,11 @@ def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
         if value is not None and not _empty(value):
             return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
     return ()
+
+
+def items(header: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """Return the items of a sequence, () where it is missing or no sequence."""
+    return tuple(item for item in values(header, keyword) if isinstance(item, Dataset))
 
 
 def texts(header: Dataset, *keywords: str) -> str:
@@ -153,13 +176,14 @@ def number(header: Dataset, keyword: str) -> float | None:
 
 
 def as_number(value: Any) -> float | None:
-    """Return `value` as a number, None where it is none; "077Y", "018M" are ages and become years."""
+    """Return `value` as a finite number, None where it is none; "077Y", "018M" are ages and become years."""
     text = str(value).strip()
     per_year = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}.get(text[-1:])
     try:
-        return float(text[:-1]) / per_year if per_year else float(text)
+        number = float(text[:-1]) / per_year if per_year else float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _macros(header: Dataset) -> Iterator[Dataset]:

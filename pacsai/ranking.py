@@ -118,12 +118,8 @@ def kernel(part: Part) -> str:
 
 def kernel_kind(name: str) -> str:
     """Return sharp, soft or unknown for a kernel's name; vendors' settings after it ("Br40d 3") do not count."""
-    first = folded(name)
-    for candidate in (first, *first.split()[:1]):
-        for pattern, kind in KERNELS:
-            if re.fullmatch(rf"({pattern})[a-z]?", candidate):
-                return kind
-    return "unknown"
+    bare = re.sub(r"( \d+)+$", "", folded(name))
+    return next((kind for pattern, kind in KERNELS if re.fullmatch(rf"({pattern})[a-z]?", bare)), "unknown")
 
 
 def has_contrast(part: Part) -> bool:

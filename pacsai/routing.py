@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydicom.dataset import Dataset
+
 from pacsai.header import texts
 from pacsai.pipeline import Manifest
 from pacsai.selection_rules import made_here, no_image
-from pacsai.splitting import Part
-from pacsai.study import Series, Study
+from pacsai.splitting import Part, split
+from pacsai.study import Study
 from pacsai.wording import DESCRIPTIONS, body_parts, other_body_part
 
 
@@ -32,14 +34,19 @@ def route(study: Study, manifests: Sequence[Manifest]) -> tuple[Route, ...]:
 
 def _route(study: Study, manifest: Manifest) -> Route:
     modalities = manifest.accepts["Modality"].values if "Modality" in manifest.accepts else ()
-    fitting = [series for series in study.series if _acquired(series) and _fits(series, modalities)]
     kinds = " or ".join(modalities) or "source"
-    if not fitting:
+    headers = [
+        part.header for series in study.series for part in split(series, series.instances) if _fits(part, modalities)
+    ]
+    if not headers:
         return Route(manifest.name, False, f"the study has no {kinds} images")
     if "BodyPart" not in manifest.accepts:
         return Route(manifest.name, True, f"the study has {kinds} images")
+    return _by_body_part(manifest, kinds, headers)
+
+
+def _by_body_part(manifest: Manifest, kinds: str, headers: Sequence[Dataset]) -> Route:
     wanted = manifest.accepts["BodyPart"].values
-    headers = [series.header for series in fitting]
     if reason := other_body_part(headers, wanted):
         return Route(manifest.name, False, reason)
     named = {part for header in headers for part in body_parts(texts(header, *DESCRIPTIONS, "BodyPartExamined"))}
@@ -48,10 +55,7 @@ def _route(study: Study, manifest: Manifest) -> Route:
     return Route(manifest.name, True, f"{kinds} images; the body part is to be checked from the pixels")
 
 
-def _fits(series: Series, modalities: Sequence[str]) -> bool:
-    return not modalities or series.modality in modalities
-
-
-def _acquired(series: Series) -> bool:
-    part = Part(series, series.instances)
-    return not made_here(part, {}) and not no_image(part, {})
+def _fits(part: Part, modalities: Sequence[str]) -> bool:
+    if made_here(part, {}) or no_image(part, {}):
+        return False
+    return not modalities or part.modality in modalities

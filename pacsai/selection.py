@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from pacsai.header import texts, uid
+from pacsai.header import items, texts, uid
 from pacsai.pipeline import Condition
 from pacsai.ranking import Preference, Usable, best, kernel, kernel_kind, why_better
 from pacsai.selection_rules import GRID_RULES, rules_for, spaced, withdraws
@@ -92,7 +92,7 @@ def select(study: Study, accepts: Mapping[str, Condition], preference: Preferenc
 
 def judge(part: Part, accepts: Mapping[str, Condition]) -> Judged:
     """Return a part with the first reason against it, or with its grid where there is none."""
-    for rule in rules_for(part.series.modality):
+    for rule in rules_for(part.modality):
         if reason := rule(part, accepts):
             return Judged(part, reason)
     try:
@@ -179,7 +179,7 @@ def _withdrawn(instances: Iterable[Instance]) -> Iterable[str]:
 
 
 def _evidence(note: Dataset) -> Iterable[str]:
-    for study in note.get("CurrentRequestedProcedureEvidenceSequence") or ():
-        for series in study.get("ReferencedSeriesSequence") or ():
-            for image in series.get("ReferencedSOPSequence") or ():
+    for study in items(note, "CurrentRequestedProcedureEvidenceSequence"):
+        for series in items(study, "ReferencedSeriesSequence"):
+            for image in items(series, "ReferencedSOPSequence"):
                 yield uid(image, "ReferencedSOPInstanceUID")

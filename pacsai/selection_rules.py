@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
 from pacsai import MANUFACTURER, MODEL_NAME
-from pacsai.header import as_number, number, texts, uid, values
+from pacsai.header import as_number, items, number, texts, uid, uid_name, values
 from pacsai.pipeline import Condition
 from pacsai.splitting import Part
 from pacsai.volume import Geometry
@@ -61,6 +60,8 @@ DERIVED_TOKENS = frozenset(
 )
 """Values of ImageType (from the third on) that name a computed image (PS3.3 C.8.15.2, C.8.16.1.4, and vendors' own)."""
 HUMAN = ("337915000", "L-85B00")
+REJECTED = ("113001", "113037", "113038", "113039")
+"""Titles of a Key Object Selection that withdraw what it names: quality, safety, wrong worklist entry, expired."""
 AXIAL_LIMIT = 0.9
 ADULT_YEARS = 18.0
 OWN_RULES = ("Modality", "BodyPart", "instances", "SliceThickness")
@@ -75,7 +76,7 @@ def made_here(part: Part, _: Accepts) -> str | None:
 
 def other_modality(part: Part, accepts: Accepts) -> str | None:
     """Leave what is of another modality than the pipeline asks for."""
-    wanted, modality = accepts.get("Modality"), part.series.modality
+    wanted, modality = accepts.get("Modality"), part.modality
     if wanted is None or modality in wanted.values:
         return None
     return f"modality {modality or 'not given'}, and the pipeline asks for {asked(wanted)}"
@@ -84,10 +85,10 @@ def other_modality(part: Part, accepts: Accepts) -> str | None:
 def no_image(part: Part, _: Accepts) -> str | None:
     """Leave SOP classes that are no images of the series' modality: reports, presentations, secondary captures."""
     held = part.instances[0].sop_class_uid
-    classes = IMAGE_CLASSES.get(part.series.modality)
+    classes = IMAGE_CLASSES.get(part.modality)
     if held in classes if classes else part.series.is_image:
         return None
-    return f"{UID(held).name}: not an image as the {part.series.modality or 'unknown'} scanner acquires it"
+    return f"{uid_name(held)}: not an image as the {part.modality or 'unknown'} scanner acquires it"
 
 
 def quality_assurance(part: Part, _: Accepts) -> str | None:
@@ -98,8 +99,7 @@ def quality_assurance(part: Part, _: Accepts) -> str | None:
 
 def not_human(part: Part, _: Accepts) -> str | None:
     """Leave animals (PS3.3 C.7.1.1, Patient Species and Breed)."""
-    species = part.header.get("PatientSpeciesCodeSequence") or ()
-    coded = any(texts(item, "CodeValue") not in HUMAN for item in species)
+    coded = any(texts(item, "CodeValue") not in HUMAN for item in items(part.header, "PatientSpeciesCodeSequence"))
     told = folded(texts(part.header, "PatientSpeciesDescription")) not in ("", "human", "homo sapiens", "mensch")
     return "the patient is not human" if coded or told or texts(part.header, "PatientBreedDescription") else None
 
@@ -254,6 +254,8 @@ def _broken(condition: Condition, keyword: str, held: tuple[object, ...]) -> str
     numbers = [found for value in held if (found := as_number(value)) is not None]
     if numbers and allows(condition, numbers[0]):
         return None
+    if keyword.startswith("Patient") and keyword != "PatientPosition":
+        return f"{keyword} does not fit: the pipeline asks for {asked(condition)}"  # what it is, is patient data
     return f"{keyword} is {_backslashed(held)}, and the pipeline asks for {asked(condition)}"
 
 
@@ -280,5 +282,4 @@ def withdraws(header: Dataset) -> bool:
     """Return whether the object is a rejection note: a Key Object Selection titled as one (PS3.16 CID 7011)."""
     if uid(header, "SOPClassUID") != "1.2.840.10008.5.1.4.1.1.88.59":
         return False
-    title = header.get("ConceptNameCodeSequence") or ()
-    return any(texts(item, "CodeValue") in ("113001", "113037", "113038", "113039") for item in title)
+    return any(texts(item, "CodeValue") in REJECTED for item in items(header, "ConceptNameCodeSequence"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from pacsai.header import as_number, number, values
+from pacsai.header import as_number, number, texts, values
 from pacsai.study import Instance, Series
 
 EXACT = (
@@ -46,6 +46,11 @@ class Part:
         return self.instances[0].header
 
     @property
+    def modality(self) -> str:
+        """Return the images' own modality; a series may hold a report beside them."""
+        return texts(self.header, "Modality").upper()
+
+    @property
     def count(self) -> int:
         """Return the number of slices: images, or frames where there are enhanced multi-frame ones."""
         return sum(max(1, int(number(instance.header, "NumberOfFrames") or 1)) for instance in self.instances)
@@ -65,7 +70,7 @@ def split(series: Series, instances: Sequence[Instance]) -> tuple[Part, ...]:
 
 def differences(part: Part, other: Part) -> tuple[str, ...]:
     """Return the attributes in which two parts of a series differ."""
-    pairs = ((keyword, values(part.header, keyword), values(other.header, keyword)) for keyword in (*EXACT, *CLOSE))
+    pairs = ((keyword, texts(part.header, keyword), texts(other.header, keyword)) for keyword in (*EXACT, *CLOSE))
     return tuple(keyword for keyword, one, two in pairs if one != two) or ("AcquisitionNumber",)
 
 
@@ -73,7 +78,7 @@ def _alike(instances: Iterable[Instance]) -> list[list[Instance]]:
     groups: dict[Hashable, list[Instance]] = defaultdict(list)
     for instance in instances:
         multi_frame = instance.sop_instance_uid if "PerFrameFunctionalGroupsSequence" in instance.header else ""
-        key = tuple(tuple(str(value).strip() for value in values(instance.header, keyword)) for keyword in EXACT)
+        key = (texts(instance.header, keyword) for keyword in EXACT)
         groups[(multi_frame, *key)].append(instance)
     return list(groups.values())
 
@@ -92,12 +97,12 @@ def _close(instances: Iterable[Instance]) -> list[list[Instance]]:
 
 
 def _doubled(instances: Sequence[Instance]) -> bool:
-    positions = [values(instance.header, "ImagePositionPatient") for instance in instances]
+    positions = [texts(instance.header, "ImagePositionPatient") for instance in instances]
     return len(set(positions)) < len(positions)
 
 
 def _acquisitions(instances: Iterable[Instance]) -> list[list[Instance]]:
     groups: dict[str, list[Instance]] = defaultdict(list)
     for instance in instances:
-        groups[str(values(instance.header, "AcquisitionNumber"))].append(instance)
+        groups[texts(instance.header, "AcquisitionNumber")].append(instance)
     return list(groups.values())
