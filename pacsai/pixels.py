@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from pacsai.plane import frame_count, functional_groups
 from pacsai.study import Instance
@@ -26,7 +36,16 @@ AIR_HU = -1024.0
 MAX_IMAGE_PIXELS = 2**28
 """Largest single image that is read; a digital mammogram has 2**24 pixels."""
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+_DECODERS = {
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+    RLELossless: "pylibjpeg",
+}
+"""The fastest decoder (measured: twice as fast as pydicom's first choice) that refuses broken streams."""
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
+_ITEM = b"\xfe\xff\x00\xe0"
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
@@ -101,7 +120,11 @@ def _stored(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.in
         if syntax in _NATIVE:
             yield from _native(instance, frames)
         else:
-            yield from iter_pixels(instance.path, raw=True, indices=list(frames))
+            if syntax.is_encapsulated:
+                _check_whole(instance)
+            yield from iter_pixels(
+                instance.path, raw=True, indices=list(frames), decoding_plugin=_DECODERS.get(syntax, "")
+            )
     except PixelError:
         raise
     except Exception as error:  # each decoder raises its own kinds
@@ -117,7 +140,9 @@ def _native(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.in
     dtype = np.dtype(f"<{kind}{_whole(header, 'BitsAllocated') // 8}")
     size = rows * columns * dtype.itemsize
     with instance.path.open("rb") as file:
-        start, length = _find_pixel_data(file, size * frame_count(header))
+        start, length = _last_element(file, size * frame_count(header)) or _pixel_data(file)
+        if length == _UNDEFINED_LENGTH:
+            raise PixelError("the pixel data is encapsulated, but the transfer syntax says it is not compressed")
         for frame in frames:
             file.seek(start + frame * size)
             data = file.read(size) if (frame + 1) * size <= length else b""
@@ -126,11 +151,21 @@ def _native(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.in
             yield _significant(np.frombuffer(data, dtype).reshape(rows, columns), header)
 
 
-def _find_pixel_data(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Return where the value of PixelData begins in the file and its length, in bytes; `size` is what it should be."""
-    end = file.seek(0, os.SEEK_END)
-    if _is_last(file, end - size - size % 2, size + size % 2):
-        return end - size - size % 2, size
+def _last_element(file: BinaryIO, size: int) -> tuple[int, int] | None:
+    """Return start and length of PixelData of `size` bytes where it ends the file, as nearly always: no parsing."""
+    length = size + size % 2
+    start = file.seek(0, os.SEEK_END) - length
+    if start < 12:
+        return None
+    file.seek(start - 12)
+    element = file.read(12)
+    explicit, implicit = element[:4] + element[6:8] == _PIXEL_DATA + b"\0\0", element[4:8] == _PIXEL_DATA
+    found = (explicit or implicit) and int.from_bytes(element[8:], "little") == length
+    return (start, length) if found else None
+
+
+def _pixel_data(file: BinaryIO) -> tuple[int, int]:
+    """Return where the value of PixelData begins in a little endian file and its length, both in bytes."""
     file.seek(0)
     read = dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])  # leaves the file at the element
     start = file.tell()
@@ -138,20 +173,17 @@ def _find_pixel_data(file: BinaryIO, size: int) -> tuple[int, int]:
     if element[:4] != _PIXEL_DATA:
         raise PixelError("there is no pixel data")
     value, length = (8, element[4:8]) if read.original_encoding[0] else (12, element[8:12])
-    count = int.from_bytes(length, "little")
-    if count == _UNDEFINED_LENGTH:
-        raise PixelError("the pixel data is encapsulated, but the transfer syntax says it is not compressed")
-    return start + value, count
+    return start + value, int.from_bytes(length, "little")
 
 
-def _is_last(file: BinaryIO, start: int, length: int) -> bool:
-    """Tell whether PixelData of `length` bytes from `start` ends the file: nearly always so, and found unparsed."""
-    if start < 12:
-        return False
-    file.seek(start - 12)
-    element = file.read(12)
-    explicit, implicit = element[:4] + element[6:8] == _PIXEL_DATA + b"\0\0", element[4:8] == _PIXEL_DATA
-    return (explicit or implicit) and int.from_bytes(element[8:], "little") == length
+def _check_whole(instance: Instance) -> None:
+    """Refuse an encapsulated image whose file ends within a fragment: some decoders fill the rest in silence."""
+    end = instance.path.stat().st_size
+    with instance.path.open("rb") as file:
+        file.seek(_pixel_data(file)[0])
+        while (item := file.read(8))[:4] == _ITEM:
+            if file.seek(int.from_bytes(item[4:], "little"), os.SEEK_CUR) > end:
+                raise PixelError("the pixel data is cut short: a compressed fragment is not whole")
 
 
 def _significant(raw: NDArray[np.integer], header: Dataset) -> NDArray[np.integer]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import correct_ambiguous_vr_element
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from pacsai.study import Instance
@@ -65,6 +66,7 @@ def edit(path: Path, **header: Any) -> None:
             data.pop(keyword, None)
         else:
             setattr(data, keyword, value)
+            correct_ambiguous_vr_element(data[keyword], data, is_little_endian=True)
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.save_as(path)

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_simpleitk_sees_the_same_voxels_at_the_same_places(tmp_path: Path) -> No
     affine = oriented("zyx", (1, -1, -1), (0.2, -0.1, 0.3), (2.5, 0.9, 0.6), (11.5, -20.25, 130.0))
     paths = write_ct_series(tmp_path, affine=affine)
     volume = read_volume(instances(paths))
-    theirs = SimpleITK.ReadImage([str(instance.path) for instance in volume.source])
+    theirs: Any = SimpleITK.ReadImage([str(instance.path) for instance in volume.source])
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(theirs), volume.array)
     for kji in ((0, 0, 0), (4, 0, 0), (0, 6, 0), (0, 0, 5), (2, 3, 4)):
         place = theirs.TransformIndexToPhysicalPoint(tuple(reversed(kji)))
