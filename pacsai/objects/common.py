@@ -7,14 +7,16 @@ Knows nothing of findings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import highdicom as hd
+from highdicom._standard_utils import get_sop_class_iod_map  # the classes it can copy a patient and a study from
 from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, DA, DT, TM
 
 from pacsai import MANUFACTURER, MODEL_NAME, RESEARCH_USE_ONLY, __version__
@@ -43,7 +45,13 @@ _TYPE_2 = (
     "StudyTime",
     "ReferringPhysicianName",
 )
-_PARSED = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM, "PatientSex": hd.PatientSexValues}
+_PARSED: Mapping[str, Callable[[str], object]] = {
+    "PatientBirthDate": DA,
+    "StudyDate": DA,
+    "StudyTime": TM,
+    "PatientSex": hd.PatientSexValues,
+    "SpecificCharacterSet": hd.SpecificCharacterSetValues,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,39 +152,46 @@ def identity(kind: str, result: Result, author: Author = NODE) -> dict[str, Any]
 def evidence(source: Source) -> tuple[Dataset, ...]:
     """Return the analysed instances' headers, in slice order, as highdicom can take them.
 
-    Patient and study attributes that are missing are added empty (type 2), and dates, times and a sex that cannot
-    be read are left empty; the headers themselves are not touched.
+    Patient and study attributes that are missing are added empty (type 2); dates, times and a sex that cannot be
+    read are left empty; a character set that highdicom does not take becomes UTF-8. The headers are not touched.
 
     Raises
     ------
     ValueError
-        When the images name no study or series that a result could be filed with.
+        The images name no study or series that a result could be filed with, or are of an unknown SOP class.
     """
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         if not source.header.get(keyword):
             raise ValueError(f"the images have no {keyword}, so a result cannot be filed with them")
+    if source.header.SOPClassUID not in get_sop_class_iod_map():
+        raise ValueError(f"no result can be written for images of SOP class {source.header.SOPClassUID.name}")
     return tuple(_completed(instance.header) for instance in source.instances)
 
 
 def _completed(header: Dataset) -> Dataset:
-    wanting = [keyword for keyword in _TYPE_2 if keyword not in header or not _readable(keyword, header)]
-    if not wanting:
+    amended = {keyword: "" for keyword in _TYPE_2 if keyword not in header or not _readable(header, keyword)}
+    if not _readable(header, "SpecificCharacterSet"):
+        amended["SpecificCharacterSet"] = UTF_8
+    if not amended:
         return header
     completed = Dataset()
     completed.file_meta = header.file_meta
-    for element in header:  # Dataset(header) and copy.copy(header) of pydicom 3.0.2 would share the elements
-        completed.add(element)
-    for keyword in wanting:
-        setattr(completed, keyword, "")
+    for element in header:  # not Dataset(header) nor copy.copy(header), which in pydicom 3.0.2 share its elements
+        if element.keyword not in amended:
+            completed.add(element)
+    for keyword, value in amended.items():
+        setattr(completed, keyword, value)
     return completed
 
 
-def _readable(keyword: str, header: Dataset) -> bool:
+def _readable(header: Dataset, keyword: str) -> bool:
+    """Tell whether highdicom can take the attribute; one that is absent or empty it can."""
     value = header.get(keyword)
-    if not value or keyword not in _PARSED:
+    if value in (None, "") or keyword not in _PARSED:
         return True
     try:
-        _PARSED[keyword](value)
+        for item in value if isinstance(value, MultiValue) else [value]:
+            _PARSED[keyword](item)
     except ValueError:
         return False
     return True
