@@ -161,7 +161,7 @@ def _digital_projection(data: Dataset, about: About) -> None:
     data.BurnedInAnnotation = "YES" if about.burned_in_annotation else "NO"
     data.PresentationIntentType = "FOR PRESENTATION"
     data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = "LOG", -1
-    data.PresentationLUTShape = "IDENTITY"
+    data.PresentationLUTShape, data.LossyImageCompression = "IDENTITY", "00"
     data.DetectorType, data.PositionerType = "", ""
     data.RescaleSlope, data.RescaleIntercept, data.RescaleType = 1, 0, "US"
     data.AcquisitionContextSequence = []
