@@ -14,5 +14,7 @@ DCIODVFY: dict[str, str] = {
 }
 """Messages of dciodvfy -new (dicom3tools 1.00~20220618)."""
 
-DCMPSCHK: dict[str, str] = {}
-"""Messages of dcmpschk (DCMTK 3.6.7)."""
+DSRDUMP: dict[str, str] = {
+    "Check for template constraints not yet supported": "dsrdump checks no rows of TID 2010; conformance/ does",
+}
+"""Messages of dsrdump (DCMTK 3.6.7)."""
