@@ -174,7 +174,6 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
 
 def _answers(network: nn.Module, x: Tensor) -> Tensor:
     """Return a network's probabilities, float32."""
-    x = x.to(memory_format=torch.channels_last_3d)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         logits: Tensor = network(x)
     return torch.sigmoid(logits.float())

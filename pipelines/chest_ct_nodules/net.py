@@ -50,7 +50,7 @@ def unfolded(x: Tensor) -> Tensor:
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for a, b in ((inputs, outputs), (outputs, outputs)):
-        layers += [nn.Conv3d(a, b, 3, padding=1, bias=False), nn.BatchNorm3d(b), nn.ReLU(inplace=True)]
+        layers += [nn.Conv3d(a, b, 3, padding=1, bias=False), nn.BatchNorm3d(b), nn.LeakyReLU(0.1, inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -67,6 +67,7 @@ class UNet(nn.Module):
         pairs = zip(widths[:0:-1], widths[-2::-1], strict=True)
         self.up = nn.ModuleList(_block(a + b, b) for a, b in pairs)
         self.head = nn.Conv3d(widths[0], outputs * 8, 1)
+        nn.init.constant_(self.head.bias, -2.0)  # most voxels are no nodule
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [b, outputs, k, j, i] of a scaled image [b, 1, k, j, i]."""

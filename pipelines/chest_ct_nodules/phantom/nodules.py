@@ -82,7 +82,7 @@ def random_shape(rng: np.random.Generator, diameter_mm: float, kind: str | None 
         kind=kind,
         margin=margin,
         axes=_axes(rng),
-        lobes=_lobes(rng, 0.22 if margin == "lobulated" else 0.08),
+        lobes=_lobes(rng, 0.38 if margin == "lobulated" else 0.14),
         spicules=_spicules(rng, diameter_mm) if margin == "spiculated" else np.zeros((0, 4)),
         hu=hu,
         core_hu=core_hu,
@@ -109,7 +109,7 @@ def _densities(rng: np.random.Generator, kind: str) -> tuple[float, float, NDArr
 
 def _axes(rng: np.random.Generator) -> NDArray[np.float64]:
     turned = np.linalg.qr(rng.standard_normal((3, 3)))[0]
-    lengths = np.exp(rng.normal(0.0, 0.14, 3)).clip(0.75, 1.35)
+    lengths = np.exp(rng.normal(0.0, 0.17, 3)).clip(0.7, 1.4)
     lengths /= np.prod(lengths) ** (1 / 3)
     return np.asarray(turned / lengths[:, None])
 
