@@ -1,0 +1,102 @@
+"""Who an encoded data set says it is: the few UIDs a receiver must know, read without decoding the rest.
+
+Bounded: reading stops at the Study Instance UID, pixel data is never touched, and no value is interpreted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID
+
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+_STUDY_INSTANCE_UID = 0x0020000D
+_UID = re.compile(r"[0-9.]{1,64}")
+
+CANNOT_UNDERSTAND = 0xC000
+DOES_NOT_MATCH = 0xA900
+"""Statuses of the Storage Service Class (PS3.4 table B.2-1)."""
+
+
+class Refusal(Exception):  # noqa: N818 (reads as what happened)
+    """A data set that is not kept: the status to answer with, and the reason for a person, without patient data.
+
+    `study_instance_uid` is what the data set says, '' where it could not be read.
+    """
+
+    def __init__(self, status: int, reason: str, study_instance_uid: str = "") -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.study_instance_uid = study_instance_uid
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The UIDs that name an instance; digits and dots, at most 64 of them, not necessarily well-formed."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+
+
+def read_identity(dataset: BytesIO, transfer_syntax_uid: str) -> Identity:
+    """Return the identity of an encoded data set.
+
+    Raises
+    ------
+    Refusal
+        Status 0xC000 where the bytes are no data set, or one of the UIDs is missing or made of other characters.
+    """
+    syntax = UID(transfer_syntax_uid)
+    dataset.seek(0)
+    try:
+        header = read_dataset(
+            dataset,
+            is_implicit_VR=syntax.is_implicit_VR,
+            is_little_endian=True,
+            stop_when=lambda tag, _vr, _length: tag > _STUDY_INSTANCE_UID,
+            specific_tags=[BaseTag(tag) for tag in (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID)],
+        )
+    except Exception as error:  # whatever a parser makes of hostile bytes, recursion and memory errors included
+        raise Refusal(CANNOT_UNDERSTAND, "the bytes are no DICOM data set of the negotiated syntax") from error
+    study_instance_uid = _uid(header, _STUDY_INSTANCE_UID, "Study Instance UID")
+    return Identity(
+        _uid(header, _SOP_CLASS_UID, "SOP Class UID"),
+        _uid(header, _SOP_INSTANCE_UID, "SOP Instance UID"),
+        study_instance_uid,
+    )
+
+
+def agreed_identity(dataset: BytesIO, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Identity:
+    """Return the identity of a data set that is what the C-STORE request says it is.
+
+    Raises
+    ------
+    Refusal
+        As `read_identity`; status 0xA900 where data set and request name different classes or instances.
+    """
+    said = read_identity(dataset, transfer_syntax_uid)
+    if said.sop_class_uid != sop_class_uid:
+        reason = f"SOP Class UID is {said.sop_class_uid} in the data set and {sop_class_uid} in the request"
+        raise Refusal(DOES_NOT_MATCH, reason, said.study_instance_uid)
+    if said.sop_instance_uid != sop_instance_uid:
+        raise Refusal(DOES_NOT_MATCH, "SOP Instance UID differs between data set and request", said.study_instance_uid)
+    return said
+
+
+def _uid(header: Dataset, tag: int, name: str) -> str:
+    """Return a UID as its bytes stand there, without pydicom's interpretation and its warnings."""
+    value = getattr(header.get_item(tag), "value", None) if tag in header else None
+    text = value.decode("ascii", errors="replace").rstrip("\x00 ") if isinstance(value, bytes) else ""
+    if not text:
+        raise Refusal(CANNOT_UNDERSTAND, f"{name} is missing in the data set")
+    if not _UID.fullmatch(text):
+        raise Refusal(CANNOT_UNDERSTAND, f"{name} in the data set is not made of digits and dots, 64 at most")
+    return text
