@@ -18,7 +18,14 @@ from pipelines.chest_ct_nodules.patches import AIR_HU, Background
 from pipelines.chest_ct_nodules.phantom.anatomy import build_anatomy
 from pipelines.chest_ct_nodules.phantom.fields import Array, along_slices, blurred_in_plane, resized
 from pipelines.chest_ct_nodules.phantom.placing import find_sites
-from pipelines.chest_ct_nodules.phantom.scanner import Scan, in_plane_matrix, linear_matrix, noise, random_scan, slice_matrix
+from pipelines.chest_ct_nodules.phantom.scanner import (
+    Scan,
+    in_plane_matrix,
+    linear_matrix,
+    noise,
+    random_scan,
+    slice_matrix,
+)
 
 VESSEL_HU = -450
 CLOSED_MARGIN_MM = 3.5
@@ -95,7 +102,9 @@ def _depth(closed: NDArray[np.bool_]) -> Array:
     return np.asarray((inside - outside - CLOSED_MARGIN_MM)[20:-20, 1:-1, 1:-1], dtype=np.float32)
 
 
-def _fine_box(box: NDArray[np.float64], spacing: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def _fine_box(
+    box: NDArray[np.float64], spacing: NDArray[np.float64]
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     low, high = (np.rint(corner * spacing).astype(int) for corner in box)
     return (int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2]))
 

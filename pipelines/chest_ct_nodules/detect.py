@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from pipelines.chest_ct_nodules.net import Networks, scaled
 from pipelines.chest_ct_nodules.phantom.fields import Array, resized
@@ -137,7 +137,7 @@ def _model_grid(array: NDArray[np.float32], spacing: tuple[float, float, float],
 def find_candidates(hu: Array, region: Bools, detector: nn.Module, floor: float = PEAK_FLOOR) -> list[Candidate]:
     """Return the peaks of the detector's heat map inside `region` (1 mm voxels), highest first."""
     heat = _heat_map(hu, region, detector)
-    peak = F.max_pool3d(heat[None, None], 5, stride=1, padding=2)[0, 0]
+    peak = functional.max_pool3d(heat[None, None], 5, stride=1, padding=2)[0, 0]
     found = torch.nonzero((heat >= peak) & (heat > floor))
     heights = heat[found[:, 0], found[:, 1], found[:, 2]]
     kept: list[Candidate] = []
@@ -158,7 +158,9 @@ def _heat_map(hu: Array, region: Bools, detector: nn.Module) -> Tensor:
         if not region[inner].any():
             continue
         tile = torch.full((TILE,) * 3, float(scaled(torch.tensor(AIR_HU))))
-        outer = [slice(max(0, s.start - HALO), min(n, s.start + TILE - HALO)) for s, n in zip(inner, hu.shape, strict=True)]
+        outer = [
+            slice(max(0, s.start - HALO), min(n, s.start + TILE - HALO)) for s, n in zip(inner, hu.shape, strict=True)
+        ]
         at = [o.start - (s.start - HALO) for o, s in zip(outer, inner, strict=True)]
         tile[tuple(slice(a, a + o.stop - o.start) for a, o in zip(at, outer, strict=True))] = image[tuple(outer)]
         answer = _answers(detector, tile[None, None])[0, 0]
@@ -198,7 +200,11 @@ def judge(hu: Array, candidates: list[Candidate], reducer: nn.Module) -> list[fl
 
 
 def _segmented(
-    array: NDArray[np.float32], spacing: tuple[float, float, float], centre: NDArray[np.float64], probability: float, segmenter: nn.Module
+    array: NDArray[np.float32],
+    spacing: tuple[float, float, float],
+    centre: NDArray[np.float64],
+    probability: float,
+    segmenter: nn.Module,
 ) -> Mark:
     """Return the mark at `centre` (source index) with its voxels on the source grid."""
     reach = (SEGMENT_SIZE - 1) / 2 * SEGMENT_STEP_MM
@@ -206,21 +212,30 @@ def _segmented(
     low = np.maximum(np.floor(centre - reach / step).astype(int), 0)
     high = np.minimum(np.ceil(centre + reach / step).astype(int) + 1, array.shape)
     k, j, i = (slice(a, b) for a, b in zip(low, high, strict=True))
-    wanted = centre[:, None] + (np.arange(SEGMENT_SIZE) * SEGMENT_STEP_MM - reach)[None, :] / step[:, None] - low[:, None]
+    wanted = (
+        centre[:, None] + (np.arange(SEGMENT_SIZE) * SEGMENT_STEP_MM - reach)[None, :] / step[:, None] - low[:, None]
+    )
     fine = _sampled(array[k, j, i], wanted, AIR_HU)
     share = _answers(segmenter, scaled(torch.from_numpy(fine))[None, None])[0, 0].numpy()
-    back = [((np.arange(a, b) - c) * s + reach) / SEGMENT_STEP_MM for a, b, c, s in zip(low, high, centre, spacing, strict=True)]
+    back = [
+        ((np.arange(a, b) - c) * s + reach) / SEGMENT_STEP_MM
+        for a, b, c, s in zip(low, high, centre, spacing, strict=True)
+    ]
     inside = _part_at(_sampled(share, np.array(back, dtype=object), 0.0) > 0.5, centre - low, spacing)
     kept = ndimage.find_objects(inside.astype(np.uint8))[0]
     offset = tuple(int(a) + s.start for a, s in zip(low, kept, strict=True))
     mask = inside[kept]
     middle = np.argwhere(mask).mean(axis=0) + offset
-    return Mark((float(middle[0]), float(middle[1]), float(middle[2])), probability, mask, (offset[0], offset[1], offset[2]))
+    return Mark(
+        (float(middle[0]), float(middle[1]), float(middle[2])), probability, mask, (offset[0], offset[1], offset[2])
+    )
 
 
 def _sampled(array: Array, at: NDArray[np.generic], beyond: float) -> Array:
     """Return `array` linearly interpolated at the indices at[axis]; `beyond` outside it."""
-    matrices = [linear_matrix(n, np.asarray(points, dtype=np.float64)) for n, points in zip(array.shape, at, strict=True)]
+    matrices = [
+        linear_matrix(n, np.asarray(points, dtype=np.float64)) for n, points in zip(array.shape, at, strict=True)
+    ]
     sampled = np.einsum("ak,kji->aji", matrices[0], array, optimize=True)
     sampled = np.matmul(matrices[1], np.matmul(sampled, matrices[2].T))
     for axis, (n, points) in enumerate(zip(array.shape, at, strict=True)):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from pipelines.chest_ct_nodules.detect import SEGMENT_SIZE, SEGMENT_STEP_MM
@@ -93,14 +93,14 @@ def _segment_example(rng: np.random.Generator, background: Background, drawn: Dr
 def detect_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Return the detector's loss: the heat map, its peaks weighted, and the mask."""
     heat, mask, weight = target[:, 0], target[:, 1], target[:, 2]
-    each = F.binary_cross_entropy_with_logits(logits[:, 0], heat, reduction="none")
+    each = functional.binary_cross_entropy_with_logits(logits[:, 0], heat, reduction="none")
     peaks = ((1 + HEAT_WEIGHT * heat) * weight * each).sum() / weight.sum().clamp_min(1)
     return peaks + 0.3 * overlap_loss(logits[:, 1], mask, weight)
 
 
 def overlap_loss(logits: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """Return cross entropy plus one minus Dice, over the voxels where `weight` is 1."""
-    entropy = F.binary_cross_entropy_with_logits(logits, mask, weight=weight * (1 + 4 * mask), reduction="sum")
+    entropy = functional.binary_cross_entropy_with_logits(logits, mask, weight=weight * (1 + 4 * mask), reduction="sum")
     share = torch.sigmoid(logits) * weight
     axes = tuple(range(1, logits.ndim))
     dice = (2 * (share * mask).sum(axes) + 20) / (share.sum(axes) + (mask * weight).sum(axes) + 20)
@@ -114,7 +114,7 @@ def segment_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 LOSSES: dict[Task, Callable[[Tensor, Tensor], Tensor]] = {
     "detect": detect_loss,
-    "reduce": F.binary_cross_entropy_with_logits,
+    "reduce": functional.binary_cross_entropy_with_logits,
     "segment": segment_loss,
 }
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 ARCHITECTURE = "chest_ct_nodules/1"
 """Written into the weights' metadata: a file made for other shapes is refused by name."""
@@ -67,17 +67,17 @@ class UNet(nn.Module):
         pairs = zip(widths[:0:-1], widths[-2::-1], strict=True)
         self.up = nn.ModuleList(_block(a + b, b) for a, b in pairs)
         self.head = nn.Conv3d(widths[0], outputs * 8, 1)
-        nn.init.constant_(self.head.bias, -2.0)  # most voxels are no nodule
+        nn.init.constant_(self.head.get_parameter("bias"), -2.0)  # most voxels are no nodule
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [b, outputs, k, j, i] of a scaled image [b, 1, k, j, i]."""
         x = folded(x)
         kept: list[Tensor] = []
         for level, block in enumerate(self.down):
-            x = block(F.max_pool3d(x, 2) if level else x)
+            x = block(functional.max_pool3d(x, 2) if level else x)
             kept.append(x)
         for block, skip in zip(self.up, kept[-2::-1], strict=True):
-            x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
+            x = block(torch.cat([functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
         return unfolded(self.head(x))
 
 
@@ -100,7 +100,7 @@ class Reducer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [b] of scaled crops [b, 1, 64, 64, 64] at 1 mm, the candidate in the middle."""
         near = self.near(folded(x[:, :, 16:48, 16:48, 16:48]))
-        far = self.far(folded(F.avg_pool3d(x, 2)))
+        far = self.far(folded(functional.avg_pool3d(x, 2)))
         core = [part[:, :, 1:3, 1:3, 1:3].mean(dim=(2, 3, 4)) for part in (near, far)]
         rest = [part.mean(dim=(2, 3, 4)) for part in (near, far)]
         logit: Tensor = self.head(torch.cat(core + rest, dim=1))
@@ -139,7 +139,9 @@ def load_networks(path: Path) -> Networks:
     with safe_open(path, framework="pt") as file:
         found = (file.metadata() or {}).get("architecture")
         if found != ARCHITECTURE:
-            raise ValueError(f"{path.name} holds weights of architecture {found!r}; this pipeline needs {ARCHITECTURE!r}")
+            raise ValueError(
+                f"{path.name} holds weights of architecture {found!r}; this pipeline needs {ARCHITECTURE!r}"
+            )
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     for part, module in _parts(networks).items():
         own = {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}

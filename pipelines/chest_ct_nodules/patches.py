@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from pipelines.chest_ct_nodules.phantom import nodules as nodule
 from pipelines.chest_ct_nodules.phantom.fields import Array, along_slices, blurred_in_plane
 from pipelines.chest_ct_nodules.phantom.placing import Sites, draw_site
-from pipelines.chest_ct_nodules.phantom.scanner import Scan, in_plane_matrix, linear_matrix, noise, random_scan, slice_matrix
+from pipelines.chest_ct_nodules.phantom.scanner import (
+    Scan,
+    in_plane_matrix,
+    linear_matrix,
+    noise,
+    random_scan,
+    slice_matrix,
+)
 
 SEARCH_MM = -4.0
 """Voxels down to this depth (4 mm outside the closed lungs) are searched for nodules."""
@@ -98,14 +105,22 @@ def draw_negative(rng: np.random.Generator, background: Background, hard_share: 
     places = (sites.vessel, sites.wall, sites.free)[int(rng.choice(3, p=(0.45, 0.4, 0.15)))]
     if len(places) == 0:
         places = sites.wall
-    return places[rng.integers(len(places))].astype(np.float64)
+    return np.asarray(places[rng.integers(len(places))], dtype=np.float64)
 
 
 def make_patch(
-    rng: np.random.Generator, background: Background, middle: NDArray[np.float64], drawn: list[Drawn], size: int, step_mm: float = 1.0
+    rng: np.random.Generator,
+    background: Background,
+    middle: NDArray[np.float64],
+    drawn: list[Drawn],
+    size: int,
+    step_mm: float = 1.0,
 ) -> Patch:
-    """Return the patch of `size` voxels of `step_mm` round `middle` with the `drawn` nodules in it, turned at random."""
-    hu, depth = _crop(background.hu, middle, size, step_mm, AIR_HU), _crop(background.depth_mm, middle, size, step_mm, -30)
+    """Return `size` voxels of `step_mm` round `middle` with the `drawn` nodules set in, turned at random."""
+    hu, depth = (
+        _crop(background.hu, middle, size, step_mm, AIR_HU),
+        _crop(background.depth_mm, middle, size, step_mm, -30),
+    )
     low = middle - (size - 1) / 2 * step_mm
     scan = background.scan or random_scan(rng)
     rendered = [
@@ -118,7 +133,9 @@ def make_patch(
     return _turned(rng, _cut(rng, patch))
 
 
-def _crop(array: NDArray[np.int16] | NDArray[np.int8], middle: NDArray[np.float64], size: int, step: float, fill: int) -> Array:
+def _crop(
+    array: NDArray[np.int16] | NDArray[np.int8], middle: NDArray[np.float64], size: int, step: float, fill: int
+) -> Array:
     """Return a cube of `size` voxels of `step` round `middle`, linear between voxels when step is not 1."""
     if step == 1.0:
         start = np.rint(middle - (size - 1) / 2).astype(int)
@@ -160,14 +177,20 @@ def _truth(
 
 
 def _imaged(
-    rng: np.random.Generator, background: Background, hu: Array, rendered: list[nodule.Rendered], scan: Scan, step: float
+    rng: np.random.Generator,
+    background: Background,
+    hu: Array,
+    rendered: list[nodule.Rendered],
+    scan: Scan,
+    step: float,
 ) -> Array:
     """Return what the scanner makes of the patch: a phantom is scanned whole, in a real chest only what was added."""
     size = hu.shape[0]
     with_nodules = hu.copy()
     for drawn in rendered:
         nodule.add(with_nodules, drawn)
-    z = rng.uniform(-1, 0) * scan.spacing_mm + np.arange(int(np.ceil(size * step / scan.spacing_mm)) + 2) * scan.spacing_mm
+    n = int(np.ceil(size * step / scan.spacing_mm)) + 2
+    z = (rng.uniform(-1, 0) + np.arange(n, dtype=np.float64)) * scan.spacing_mm
     slices = slice_matrix(size, step, z, scan.thickness_mm)
     back = linear_matrix(len(z), (np.arange(size) * step - z[0]) / scan.spacing_mm)
     plane = in_plane_matrix(size, step, np.arange(size, dtype=np.float64), scan)
@@ -189,7 +212,8 @@ def _ignored(background: Background, low: NDArray[np.float64], size: int, step: 
     out = np.zeros((size,) * 3, dtype=np.bool_)
     for first, last in background.ignored:
         k, j, i = (
-            slice(max(0, int((a - m) / step)), max(0, int((b - m) / step))) for a, b, m in zip(first, last, low, strict=True)
+            slice(max(0, int((a - m) / step)), max(0, int((b - m) / step)))
+            for a, b, m in zip(first, last, low, strict=True)
         )
         out[k, j, i] = True
     return out

@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
         known = [_place(text) for text in options.lesion if text.split(":")[0] == folder.name]
         prepared = prepare(folder, known)
         np.savez_compressed(options.out / f"{folder.name}.npz", **prepared)  # type: ignore[arg-type]
-        print(f"{folder.name}: {prepared['hu'].shape}, {len(prepared['ignored_kji'])} lesions left out", file=sys.stderr)  # noqa: T201
+        told = f"{folder.name}: {prepared['hu'].shape}, {len(prepared['ignored_kji'])} lesions left out"
+        print(told, file=sys.stderr)  # noqa: T201
 
 
 def _place(text: str) -> Point:
@@ -53,7 +54,9 @@ def prepare(folder: Path, lesions: list[Point]) -> dict[str, NDArray[np.generic]
     slices = sorted(
         (pydicom.dcmread(path) for path in folder.glob("*.dcm")), key=lambda item: float(item.ImagePositionPatient[2])
     )
-    hu = np.stack([s.pixel_array * float(s.RescaleSlope) + float(s.RescaleIntercept) for s in slices]).astype(np.float32)
+    hu = np.stack([s.pixel_array * float(s.RescaleSlope) + float(s.RescaleIntercept) for s in slices]).astype(
+        np.float32
+    )
     hu = np.clip(hu, -1024, 3071)
     distance = float(slices[1].ImagePositionPatient[2]) - float(slices[0].ImagePositionPatient[2])
     spacing = (distance, float(slices[0].PixelSpacing[0]), float(slices[0].PixelSpacing[1]))

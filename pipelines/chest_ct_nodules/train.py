@@ -79,7 +79,12 @@ def main(arguments: list[str] | None = None) -> None:
         networks = train(recipe, options.backgrounds, work, options.seed, options.workers)
     tell(f"trained in {(time.monotonic() - began) / 60:.1f} min")
     figures = check(networks)
-    metadata = {"seed": str(options.seed), "scale": str(options.scale), "data": _data_line(options.backgrounds), **figures}
+    metadata = {
+        "seed": str(options.seed),
+        "scale": str(options.scale),
+        "data": _data_line(options.backgrounds),
+        **figures,
+    }
     save_networks(networks, options.out, metadata)
     tell(f"{options.out.name} sha256 {hashlib.sha256(options.out.read_bytes()).hexdigest()}")
 
@@ -103,8 +108,17 @@ def train(recipe: Recipe, real: Path | None, work: Path, seed: int, workers: int
         plan = Plan(steps, 8, (2e-3, 1.5e-3, 1.5e-3)[min(number, 2)], 100 * seed + number)
         learn("detect", networks.detector, backgrounds, shares, plan, workers)
         mine(networks.detector, mined, seed + number, floor=0.05)
-    learn("reduce", networks.reducer, backgrounds, shares, Plan(recipe.reduce_steps, 24, 1.5e-3, 100 * seed + 50), workers)
-    learn("segment", networks.segmenter, backgrounds, shares, Plan(recipe.segment_steps, 4, 2e-3, 100 * seed + 60), workers)
+    learn(
+        "reduce", networks.reducer, backgrounds, shares, Plan(recipe.reduce_steps, 24, 1.5e-3, 100 * seed + 50), workers
+    )
+    learn(
+        "segment",
+        networks.segmenter,
+        backgrounds,
+        shares,
+        Plan(recipe.segment_steps, 4, 2e-3, 100 * seed + 60),
+        workers,
+    )
     return networks
 
 
@@ -141,7 +155,9 @@ def check(networks: Networks) -> dict[str, str]:
     hits = nodules = false = 0
     for seed in CHECK_SEEDS:
         phantom = chest_phantom(seed, shape_kji=(145, 400, 448), spacing_mm=(2.0, 0.8, 0.8), nodules=8)
-        marks = detect(phantom.array_hu.astype(np.float32), phantom.spacing_mm, phantom.lungs_mask, networks, threshold=0.3)
+        marks = detect(
+            phantom.array_hu.astype(np.float32), phantom.spacing_mm, phantom.lungs_mask, networks, threshold=0.3
+        )
         found, wrong = _score(phantom, [mark.centre_kji for mark in marks])
         hits, nodules, false = hits + found, nodules + len(phantom.nodules), false + wrong
     line = f"{hits} of {nodules} nodules found, {false / len(CHECK_SEEDS):.2f} false marks a scan, at probability 0.3"
@@ -155,7 +171,10 @@ def _score(phantom: ChestPhantom, centres: list[tuple[float, float, float]]) -> 
     """Return how many nodules have a mark within their radius, and how many marks are near no nodule."""
     spacing = np.array(phantom.spacing_mm)
     gaps = np.array(
-        [[np.linalg.norm((np.array(c) - n.centre_kji) * spacing) <= n.diameter_mm / 2 for n in phantom.nodules] for c in centres]
+        [
+            [np.linalg.norm((np.array(c) - n.centre_kji) * spacing) <= n.diameter_mm / 2 for n in phantom.nodules]
+            for c in centres
+        ]
     ).reshape(len(centres), len(phantom.nodules))
     return int(gaps.any(axis=0).sum()), int((~gaps.any(axis=1)).sum())
 

@@ -11,7 +11,14 @@ from pipelines.chest_ct_nodules.phantom import nodules as nodule
 from pipelines.chest_ct_nodules.phantom.anatomy import Anatomy, build_anatomy
 from pipelines.chest_ct_nodules.phantom.fields import along_slices, blurred_in_plane
 from pipelines.chest_ct_nodules.phantom.placing import Sites, draw_site, find_sites
-from pipelines.chest_ct_nodules.phantom.scanner import Scan, in_plane_matrix, linear_matrix, noise, random_scan, slice_matrix
+from pipelines.chest_ct_nodules.phantom.scanner import (
+    Scan,
+    in_plane_matrix,
+    linear_matrix,
+    noise,
+    random_scan,
+    slice_matrix,
+)
 
 __all__ = ["ChestPhantom", "PhantomNodule", "chest_phantom"]
 
@@ -137,9 +144,9 @@ def _scanned(
     """Return the chest as a scanner would show it on the grid, int16, and the lungs' depth on that grid."""
     scan: Scan = random_scan(rng, spacing[0])
     step = anatomy.spacing_mm
-    z = np.arange(shape[0]) * spacing[0]
+    z = np.arange(shape[0], dtype=np.float64) * spacing[0]
     thick = slice_matrix(anatomy.hu.shape[0], step, z, scan.thickness_mm)
-    at = [np.arange(n) * s / step for n, s in zip(shape, spacing, strict=True)]
+    at = [np.arange(n, dtype=np.float64) * s / step for n, s in zip(shape, spacing, strict=True)]
     rows, columns = (in_plane_matrix(anatomy.hu.shape[a], step, at[a], scan) for a in (1, 2))
     slices = along_slices(thick, anatomy.hu)
     depths = along_slices(linear_matrix(anatomy.hu.shape[0], at[0]), anatomy.depth_mm)

@@ -7,6 +7,7 @@ scans is put in on purpose: hila, azygos arch, heart border, lumpy domes, recess
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,7 +222,7 @@ def _great_vessels(rng: np.random.Generator, body: _Body) -> list[tuple[Line, fl
 
 def _lower_to_tube(grid: _Grid, gap: Array, line: Line, radius: float) -> None:
     """Lower `gap` to the distance to a thick tube's surface, near the tube."""
-    for a, b in zip(line[:-1], line[1:], strict=True):
+    for a, b in pairwise(line):
         start, axis = np.array(a, dtype=np.float32), np.array(b, dtype=np.float32) - np.array(a, dtype=np.float32)
         low, high = np.minimum(start, start + axis) - radius - 20, np.maximum(start, start + axis) + radius + 20
         box = tuple(
@@ -234,9 +235,7 @@ def _lower_to_tube(grid: _Grid, gap: Array, line: Line, radius: float) -> None:
         np.minimum(gap[box], near, out=gap[box])
 
 
-def _soft_tissue(
-    rng: np.random.Generator, grid: _Grid, body: _Body, wall: Array, middle: Array, dome: Array
-) -> Array:
+def _soft_tissue(rng: np.random.Generator, grid: _Grid, body: _Body, wall: Array, middle: Array, dome: Array) -> Array:
     """Return everything that is not lung: wall, bones, mediastinum, organs below the domes, table."""
     texture, coarse = grid.noise(rng, 8), grid.noise(rng, 22)
     hu = np.where(coarse > 0.7, np.float32(-90), np.float32(45)) + 12 * texture
@@ -244,7 +243,9 @@ def _soft_tissue(
     blood = np.float32(40 + body.contrast * rng.uniform(0.5, 1.0))
     hu[inner] = np.where(coarse > 0.5, np.float32(-85), np.where(coarse > -0.6, np.float32(45), blood))[inner]
     below = grid.z < dome - 3
-    organ = np.where(grid.x < 15, np.float32(rng.uniform(50, 110)), np.where(coarse > 0.3, np.float32(-95), np.float32(50)))
+    organ = np.where(
+        grid.x < 15, np.float32(rng.uniform(50, 110)), np.where(coarse > 0.3, np.float32(-95), np.float32(50))
+    )
     np.copyto(hu, organ + 6 * texture, where=below & (wall > 0))
     _add_bowel_gas(rng, grid, body, hu, below)
     _add_bones(rng, grid, body, hu, wall)
@@ -315,7 +316,8 @@ def _fissures(rng: np.random.Generator, grid: _Grid) -> Array:
         total += here * np.float32(rng.uniform(60, 260)) * np.exp(-((sheet / max(0.7, 0.6 * grid.step)) ** 2))
     flat = grid.z - middle - rng.uniform(0, 25) + bend
     front = ((grid.x < 0) & (grid.y < 0)).astype(np.float32)
-    return total + front * np.float32(rng.uniform(0, 200)) * np.exp(-((flat / max(0.7, 0.6 * grid.step)) ** 2))
+    total += front * np.float32(rng.uniform(0, 200)) * np.exp(-((flat / max(0.7, 0.6 * grid.step)) ** 2))
+    return total
 
 
 def _add_vessels(rng: np.random.Generator, grid: _Grid, body: _Body, hu: Array, depth: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
+from torch.nn import functional
 
 Array = NDArray[np.float32]
 
@@ -14,7 +14,7 @@ def resized(array: Array, shape: tuple[int, ...]) -> Array:
     """Return a 2-D or 3-D array stretched to `shape` by linear interpolation, corners kept."""
     mode = "bilinear" if array.ndim == 2 else "trilinear"
     tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
-    return np.asarray(F.interpolate(tensor, size=shape, mode=mode, align_corners=True)[0, 0].numpy())
+    return np.asarray(functional.interpolate(tensor, size=shape, mode=mode, align_corners=True)[0, 0].numpy())
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], step: float) -> Array:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.chest_ct_nodules.phantom.fields import along_slices, blurred_in_plane, gaussian_matrix
+from pipelines.chest_ct_nodules.phantom.fields import blurred_in_plane, gaussian_matrix
 
 Array = NDArray[np.float32]
 
@@ -76,9 +76,10 @@ def linear_matrix(n_in: int, at: NDArray[np.float64]) -> Array:
 
 def in_plane_matrix(n_in: int, step_mm: float, at: NDArray[np.float64], scan: Scan) -> Array:
     """Return the matrix along a row or column: point spread, edge enhancement, then sampling at indices `at`."""
-    kernel = gaussian_matrix(n_in, scan.blur_mm / step_mm)
+    kernel: Array = gaussian_matrix(n_in, scan.blur_mm / step_mm)
     if scan.sharpening:
-        kernel = kernel + np.float32(0.5 * scan.sharpening) * (kernel - gaussian_matrix(n_in, 1.4 / step_mm) @ kernel)
+        softer = gaussian_matrix(n_in, 1.4 / step_mm) @ kernel
+        kernel = (kernel + 0.5 * scan.sharpening * (kernel - softer)).astype(np.float32)
     return np.asarray(linear_matrix(n_in, at) @ kernel, dtype=np.float32)
 
 

@@ -95,7 +95,9 @@ def draw(coverage: Array, tubes: Tubes, spacing_mm: float) -> None:
 
     Tubes thinner than a voxel fill it in part, so a vessel fades as it tapers.
     """
-    for start, end, radius in zip(tubes.start / spacing_mm, tubes.end / spacing_mm, tubes.radius / spacing_mm, strict=True):
+    for start, end, radius in zip(
+        tubes.start / spacing_mm, tubes.end / spacing_mm, tubes.radius / spacing_mm, strict=True
+    ):
         _draw_piece(coverage, start, end, float(radius))
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
 from pipelines.chest_ct_nodules.detect import Mark, detect, find_candidates
 from pipelines.chest_ct_nodules.net import Networks
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class Blobs(nn.Module):
@@ -20,7 +21,7 @@ class Blobs(nn.Module):
         self.outputs, self.gain = outputs, gain
 
     def forward(self, x: Tensor) -> Tensor:
-        dense = F.avg_pool3d(x, 5, stride=1, padding=2) if self.outputs > 1 else x
+        dense = functional.avg_pool3d(x, 5, stride=1, padding=2) if self.outputs > 1 else x
         return (dense * self.gain).expand(-1, self.outputs, -1, -1, -1)
 
 

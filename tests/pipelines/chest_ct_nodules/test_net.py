@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from pipelines.chest_ct_nodules.net import (
     Reducer,
     UNet,
@@ -16,7 +18,6 @@ from pipelines.chest_ct_nodules.net import (
     scaled,
     unfolded,
 )
-from safetensors.torch import load_file, save_file
 
 
 def test_unfolding_undoes_folding() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from pipelines.chest_ct_nodules.learning import Examples, Plan, detect_loss, overlap_loss
 from pipelines.chest_ct_nodules.patches import Background, draw_nodule, make_patch
 from pipelines.chest_ct_nodules.phantom.nodules import random_shape

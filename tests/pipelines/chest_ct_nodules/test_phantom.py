@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from pipelines.chest_ct_nodules.phantom import ChestPhantom, chest_phantom
 from pipelines.chest_ct_nodules.phantom.nodules import KINDS, random_diameter, random_shape, render
 from pipelines.chest_ct_nodules.phantom.scanner import linear_matrix, random_scan, slice_matrix
