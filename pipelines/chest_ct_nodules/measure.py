@@ -19,11 +19,14 @@ RIM_MM = 1.2
 """The outer rim, where voxels mix nodule and lung, is left out of the type, but never more than half of the depth."""
 SOLID_HU = -300.0
 """Denser is solid tissue, lighter is ground glass. Published thresholds lie between -350 and -180 HU."""
-CALCIFIED_HU = 200.0
-"""Denser than enhancing tissue at this size."""
+CALCIFIED_HU = 250.0
+"""Denser than enhancing tissue and the noise on it; a vessel full of contrast can be denser still."""
 CALCIFIED_SHARE = 0.1
 SOLID_SHARES = (0.1, 0.7)
 """Solid share of the inside: up to the first it is ground glass, from the second on solid, between them part-solid."""
+SMALL_MM = 6.0
+"""A smaller ball is called solid or ground glass, never part-solid (Fleischner Society, Radiology 2017;284:228)."""
+SMALL_SOLID_SHARE = 0.3
 
 
 class NoduleType(StrEnum):
@@ -100,6 +103,8 @@ def nodule_type(mask: NDArray[np.bool_], hu: NDArray[np.float32], spacing_mm: tu
     if np.mean(inside > CALCIFIED_HU) >= CALCIFIED_SHARE:
         return NoduleType.CALCIFIED
     solid = float(np.mean(inside > SOLID_HU))
+    if np.count_nonzero(mask) * np.prod(spacing_mm) < np.pi / 6 * SMALL_MM**3:
+        return NoduleType.SOLID if solid >= SMALL_SOLID_SHARE else NoduleType.GROUND_GLASS
     if solid <= SOLID_SHARES[0]:
         return NoduleType.GROUND_GLASS
     return NoduleType.SOLID if solid >= SOLID_SHARES[1] else NoduleType.PART_SOLID
