@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -83,7 +84,9 @@ def _write_one(
 ) -> Written | None:
     """Build, judge and write one object, and add it to the `good` ones if it is."""
     try:
-        dataset = _BUILDERS[kind](result, source, good, author)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # highdicom 0.28.2 warns of a one-word patient name by quoting it
+            dataset = _BUILDERS[kind](result, source, good, author)
     except ValueError as error:
         return _unbuilt(kind, str(error), folder)
     if dataset is None:

@@ -416,6 +416,17 @@ def test_sloppy_values_that_came_with_the_study_are_handed_on(
     assert check(list(good.values()), source) == ()
 
 
+def test_references_that_came_with_the_study_are_handed_on(
+    good: dict[str, ResultObject], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source = samples.ct_source(tmp_path_factory.mktemp("referring"))
+    for dataset in (*(i.header for i in source.instances), *(one.dataset for one in good.values())):
+        study = Dataset()
+        study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.1", "2.25.77"
+        dataset.ReferencedStudySequence = [study]
+    assert check(list(good.values()), source) == ()
+
+
 def test_no_message_quotes_a_patient_s_data(good: dict[str, ResultObject], source: Source) -> None:
     with config.disable_value_validation():
         good["SEG"].dataset.PatientID = "Secret 4711 " * 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +138,19 @@ def test_a_refused_segmentation_leaves_a_report_that_stands_alone(
     report = dcmread(objects["SR"].path)
     assert objects["SR"].problems == ()
     assert "1.2.840.10008.5.1.4.1.1.66.4" not in str(report)
+
+
+def test_a_patient_of_one_name_is_not_quoted_in_a_warning(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source = samples.ct_source(tmp_path_factory.mktemp("one name"))
+    for instance in source.instances:
+        instance.header.PatientName = "Plato"
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        objects = write(samples.two_nodules(), source, ALL, tmp_path)
+    assert [one.problems for one in objects] == [()] * len(ALL)
+    assert not [warning for warning in told if "Plato" in str(warning.message)]
 
 
 def test_what_an_earlier_run_refused_is_taken_away(source: Source, tmp_path: Path) -> None:

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from pydicom.dataset import Dataset
 
-from pacsai.objects.conformance.walk import items
+from pacsai.objects.conformance.walk import items, own
 from pacsai.objects.source import ResultObject, Source
 
 
 def dangling(one: ResultObject, objects: Sequence[ResultObject], source: Source) -> Iterator[str]:
     """Yield the references that lead nowhere."""
     known = _known(objects, source)
-    earlier = {id(item) for path, item in items(one.dataset) if path.startswith("PredecessorDocumentsSequence")}
-    for path, item in items(one.dataset):
-        if "ReferencedSOPInstanceUID" in item and id(item) not in earlier:
+    for path, item in items(own(one.dataset, source)):
+        if "ReferencedSOPInstanceUID" in item and not path.startswith("PredecessorDocumentsSequence"):
             yield from _judged(path, item, known)
     if one.kind in ("SR", "KO"):
         yield from _without_evidence(one.dataset)
@@ -69,7 +68,7 @@ def _without_series(state: Dataset) -> Iterator[str]:
     annotated: set[str] = set()
     for path, item in items(state):
         if "ReferencedSOPInstanceUID" in item:
-            (listed if path.startswith("ReferencedSeries") else annotated).add(str(item.ReferencedSOPInstanceUID))
+            (annotated if path.startswith("Graphic") else listed).add(str(item.ReferencedSOPInstanceUID))
     for uid in sorted(annotated - listed):
         yield f"an annotation refers to {uid}, which ReferencedSeriesSequence does not name"
 
