@@ -72,11 +72,11 @@ class Limits(_Settings):
     pdu_kb : int
         Largest PDU that peers are asked to send (PS3.8 D.1).
     dataset_mb : float
-        Largest data set that is kept; a larger one is answered with 0xA700 (out of resources).
+        Largest data set that is read; the connection of a peer that sends more is closed.
     associations : int
         Associations at the same time; one more is rejected as *local limit exceeded*, and a modality tries again.
     network_timeout_s : float
-        Silence after which an association is aborted.
+        Silence after which an association is aborted, and the longest that one PDU may take to arrive.
     free_gb : float
         Space on the data disk below which nothing more is taken (0xA700).
     """

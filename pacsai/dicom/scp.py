@@ -124,10 +124,8 @@ class Receiver:
         server, self._server = self._server, None
         server.shutdown()
         deadline = time.monotonic() + drain_s
-        while server.active_associations and time.monotonic() < deadline:
+        while _established(server) and time.monotonic() < deadline:
             time.sleep(0.05)
-        for association in server.active_associations:
-            association.abort()
         self._ae.shutdown()
 
     # Associations
@@ -254,6 +252,11 @@ class Receiver:
         if self._spool.instances_folder(study_instance_uid).is_dir():
             return self._spool.story_of(study_instance_uid)
         return self._spool.story
+
+
+def _established(server: ThreadedAssociationServer) -> list[Association]:
+    """Return the associations in use; a connection that asked for none yet is nobody's loss."""
+    return [association for association in server.active_associations if association.is_established]
 
 
 def _application_entity(node: Node) -> AE:
