@@ -69,6 +69,11 @@ class UNet(nn.Module):
         self.head = nn.Conv3d(widths[0], outputs * 8, 1)
         nn.init.constant_(self.head.get_parameter("bias"), -2.0)  # most voxels are no nodule
 
+    def begin_from(self, other: UNet) -> None:
+        """Copy everything but the head from a network of the same widths."""
+        self.down.load_state_dict(other.down.state_dict())
+        self.up.load_state_dict(other.up.state_dict())
+
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [b, outputs, k, j, i] of a scaled image [b, 1, k, j, i]."""
         x = folded(x)
@@ -84,10 +89,17 @@ class UNet(nn.Module):
 class Reducer(nn.Module):
     """Is this candidate a nodule? Looks at 32 mm around it at 1 mm and at 64 mm at 2 mm."""
 
-    def __init__(self, widths: tuple[int, ...] = (32, 48, 80)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (32, 48, 64)) -> None:
         super().__init__()
         self.near, self.far = self._stream(widths), self._stream(widths)
         self.head = nn.Sequential(nn.Linear(4 * widths[-1], 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, 1))
+
+    def begin_from(self, detector: UNet) -> None:
+        """Copy the detector's way down into both streams, so that they start from what it has learned."""
+        for stream in (self.near, self.far):
+            own = [layer for layer in stream if isinstance(layer, nn.Sequential)]
+            for block, learned in zip(own, detector.down, strict=False):
+                block.load_state_dict(learned.state_dict())
 
     @staticmethod
     def _stream(widths: tuple[int, ...]) -> nn.Sequential:

@@ -45,8 +45,8 @@ class Recipe:
     phantoms: int = 48
     mined: int = 20
     rounds: tuple[int, ...] = (1000, 1600, 2000)
-    reduce_steps: int = 1400
-    segment_steps: int = 1500
+    reduce_steps: int = 1300
+    segment_steps: int = 1300
 
     def scaled(self, by: float) -> Recipe:
         """Return a recipe `by` times as long."""
@@ -107,18 +107,15 @@ def train(recipe: Recipe, real: Path | None, work: Path, seed: int, workers: int
     for number, steps in enumerate(recipe.rounds):
         plan = Plan(steps, 8, (2e-3, 1.5e-3, 1.5e-3)[min(number, 2)], 100 * seed + number)
         learn("detect", networks.detector, backgrounds, shares, plan, workers)
+        save_networks(networks, work / f"round-{number}.safetensors", {})
         mine(networks.detector, mined, seed + number, floor=0.05)
-    learn(
-        "reduce", networks.reducer, backgrounds, shares, Plan(recipe.reduce_steps, 24, 1.5e-3, 100 * seed + 50), workers
-    )
-    learn(
-        "segment",
-        networks.segmenter,
-        backgrounds,
-        shares,
-        Plan(recipe.segment_steps, 4, 2e-3, 100 * seed + 60),
-        workers,
-    )
+    networks.reducer.begin_from(networks.detector)
+    plan = Plan(recipe.reduce_steps, 24, 1.5e-3, 100 * seed + 50)
+    learn("reduce", networks.reducer, backgrounds, shares, plan, workers)
+    networks.segmenter.begin_from(networks.detector)
+    plan = Plan(recipe.segment_steps, 4, 1.5e-3, 100 * seed + 60)
+    learn("segment", networks.segmenter, backgrounds, shares, plan, workers)
+    save_networks(networks, work / "unchecked.safetensors", {})
     return networks
 
 
