@@ -65,6 +65,17 @@ def read_into(instance: Instance, frames: Sequence[int], out: NDArray[np.float32
     PixelError
         Colour, odd bit depths, a Modality LUT, CT without rescale, no decoder, broken or truncated pixel data.
     """
+    try:
+        _read_into(instance, frames, out)
+    except PixelError:
+        raise
+    except Exception as error:  # each decoder raises its own kinds, and so do broken headers
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        syntax = UID(instance.transfer_syntax_uid).name
+        raise PixelError(f"the image ({syntax}) cannot be decoded: {reason}") from error
+
+
+def _read_into(instance: Instance, frames: Sequence[int], out: NDArray[np.float32]) -> None:
     header = instance.header
     _check(header, out.shape[1:])
     padding = _padding(header)
@@ -116,20 +127,12 @@ def _stored(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.in
     syntax = UID(instance.transfer_syntax_uid)
     if syntax == DeflatedExplicitVRLittleEndian:
         raise PixelError("Deflated transfer syntax is not read: nothing bounds what it unpacks to")
-    try:
-        if syntax in _NATIVE:
-            yield from _native(instance, frames)
-        else:
-            if syntax.is_encapsulated:
-                _check_whole(instance)
-            yield from iter_pixels(
-                instance.path, raw=True, indices=list(frames), decoding_plugin=_DECODERS.get(syntax, "")
-            )
-    except PixelError:
-        raise
-    except Exception as error:  # each decoder raises its own kinds
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise PixelError(f"the pixel data ({syntax.name}) cannot be decoded: {reason}") from error
+    if syntax in _NATIVE:
+        yield from _native(instance, frames)
+        return
+    if syntax.is_encapsulated:
+        _check_whole(instance)
+    yield from iter_pixels(instance.path, raw=True, indices=list(frames), decoding_plugin=_DECODERS.get(syntax, ""))
 
 
 def _native(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.integer]]:
@@ -238,8 +241,8 @@ def _fill_padding(values: NDArray[np.float32], padded: NDArray[np.bool_], *, ct:
 
 
 def _whole(header: Dataset, keyword: str, default: int | None = None) -> int:
-    value = header.get(keyword)
     try:
+        value = header.get(keyword)
         return int(default if value is None and default is not None else value)
-    except (TypeError, ValueError):
+    except Exception:  # an element is decoded when it is asked for, and fails in many ways
         raise PixelError(f"{keyword} is missing or not a number") from None

@@ -62,6 +62,15 @@ def planes(instances: Sequence[Instance]) -> tuple[Plane, ...]:
     GeometryError
         No image, an image that does not say where it lies, or a multi-frame image that is not alone.
     """
+    try:
+        return _planes(instances)
+    except GeometryError:
+        raise
+    except Exception as error:  # pydicom decodes an element when it is asked for, and fails in many ways
+        raise GeometryError(f"a header is broken: {' '.join(str(error).split())[:200]}") from error
+
+
+def _planes(instances: Sequence[Instance]) -> tuple[Plane, ...]:
     if not instances:
         raise GeometryError("there is no image")
     if all(frame_count(instance.header) == 1 and not _groups(instance.header) for instance in instances):

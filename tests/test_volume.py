@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import dcmread
@@ -351,6 +351,26 @@ def test_frames_without_places_are_refused(tmp_path: Path) -> None:
 def test_a_multi_frame_image_among_others_is_refused(tmp_path: Path, series: list[Path]) -> None:
     path = write_enhanced_ct(tmp_path / "enhanced.dcm", distinct_voxels(), axial_affine())
     assert refused([*series, path]).startswith("a multi-frame image among 6 images")
+
+
+# --- broken files ---
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.integers(132, 1400), min_size=1, max_size=3), octet=st.sampled_from(b"\0\xff-9U"))
+@pytest.mark.filterwarnings("ignore")
+def test_a_header_with_broken_bytes_is_read_or_refused_in_words(
+    series: list[Path], places: list[int], octet: int
+) -> None:
+    whole = series[1].read_bytes()
+    broken = bytearray(whole)
+    for place in places:
+        broken[min(place, len(whole) - 1)] = octet
+    series[1].write_bytes(broken)
+    found = readable(series[1])
+    with contextlib.suppress(GeometryError, PixelError):
+        read_volume([*instances([series[0]]), *found, *instances(series[2:])])
+    series[1].write_bytes(whole)
 
 
 # --- real data ---
