@@ -66,7 +66,8 @@ def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
 def geometry(instances: Sequence[Instance], *, allow_single: bool = False) -> Geometry:
     """Return the grid that `instances` lie on, in order along the normal of their image planes.
 
-    The normal is the cross product of row and column direction, whatever InstanceNumber says.
+    The normal is the cross product of row and column direction, whatever InstanceNumber says; a tilted gantry shows in
+    the positions, whatever GantryDetectorTilt says.
 
     Parameters
     ----------
