@@ -133,8 +133,6 @@ def _dictionary() -> Mapping[tuple[str, str], frozenset[str]]:
 
     No public way leads there. Imported late: its table takes as long as the rest of a short command.
     """
-    from pydicom.sr._concepts_dict import concepts
-
     turned: dict[tuple[str, str], set[str]] = {}
     for scheme, keywords in cast(_Concepts, concepts).items():
         for entries in keywords.values():
