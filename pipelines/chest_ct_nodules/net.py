@@ -58,10 +58,10 @@ class UNet(nn.Module):
     """A 3-D U-Net that works on a folded grid and answers on the full one.
 
     Folding the input makes the widest layers eight times smaller; unfolding the output gives every voxel its own
-    logit, so that nodules of 4 mm are not lost to a coarse grid. Sides must be multiples of 16.
+    logit, so that nodules of 4 mm are not lost to a coarse grid. Sides must be multiples of 8.
     """
 
-    def __init__(self, outputs: int, widths: tuple[int, ...] = (32, 48, 64, 64)) -> None:
+    def __init__(self, outputs: int, widths: tuple[int, ...] = (32, 48, 64)) -> None:
         super().__init__()
         self.down = nn.ModuleList(_block(a, b) for a, b in zip((8, *widths[:-1]), widths, strict=True))
         pairs = zip(widths[:0:-1], widths[-2::-1], strict=True)
