@@ -44,6 +44,7 @@ _TYPE_2 = (
     "StudyDate",
     "StudyTime",
     "ReferringPhysicianName",
+    "SliceThickness",
 )
 _PARSED: Mapping[str, Callable[[str], object]] = {
     "PatientBirthDate": DA,
@@ -169,7 +170,8 @@ def evidence(source: Source) -> tuple[Dataset, ...]:
 
 
 def _completed(header: Dataset) -> Dataset:
-    amended = {keyword: "" for keyword in _TYPE_2 if keyword not in header or not _readable(header, keyword)}
+    unfit = (keyword for keyword in _TYPE_2 if keyword not in header or not _readable(header, keyword))
+    amended: dict[str, str | None] = dict.fromkeys(unfit)
     if not _readable(header, "SpecificCharacterSet"):
         amended["SpecificCharacterSet"] = UTF_8
     if not amended:

@@ -143,4 +143,7 @@ def _settle(dataset: Dataset, result: Result, source: Source) -> None:
         item.DimensionOrganizationUID = organisation
     if source.volume is not None:
         measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-        measures.SpacingBetweenSlices = DS(spacing_of(source.volume.affine)[0], auto_format=True)
+        spacing = DS(spacing_of(source.volume.affine)[0], auto_format=True)
+        measures.SpacingBetweenSlices = spacing
+        if not measures.get("SliceThickness"):  # type 1 of a segmentation's planes, type 2 of the images'
+            measures.SliceThickness = spacing

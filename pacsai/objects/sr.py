@@ -22,6 +22,7 @@ from pacsai.objects.common import NODE, Author, coded
 from pacsai.objects.source import Source
 from pacsai.objects.sr_groups import comment, groups, slice_shown
 
+_DESCRIPTORS = ("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient")
 _SUMMARY = {
     Outcome.FINDINGS: terms.SUCCEEDED_WITH_FINDINGS,
     Outcome.NO_FINDING: terms.SUCCEEDED_WITHOUT_FINDINGS,
@@ -73,8 +74,7 @@ def _report(
     root.ContentSequence.extend(hd.sr.LanguageOfContentItemAndDescendants(coded(terms.ENGLISH)))
     root.ContentSequence.extend(common.device_observer(author))
     root.ContentSequence.append(_procedure(source))
-    if result.findings:
-        root.ContentSequence.extend(ImageLibrary(_shown(result, source, images)))
+    root.ContentSequence.extend(_library(result, source, images))
     root.ContentSequence.append(
         _container(terms.IMAGING_MEASUREMENTS, _measurements(result, source, segmentation, author))
     )
@@ -82,14 +82,16 @@ def _report(
     return root
 
 
-def _shown(result: Result, source: Source, images: Sequence[Dataset]) -> Sequence[Dataset]:
-    """Return the images that the findings are drawn on; all that were analysed stand in the evidence sequence.
+def _library(result: Result, source: Source, images: Sequence[Dataset]) -> ContentSequence:
+    """Return the images that the findings are drawn on (TID 1600); the evidence sequence names all that were analysed.
 
     A library of 300 slices would put 5000 lines before the first finding in every viewer that shows an SR as text.
+    highdicom 0.28.2 makes no entry of an image that lacks what TID 1604 tells (multi-frame, SliceThickness empty).
     """
-    if len(images) == 1:
-        return images
-    return [images[k] for k in sorted({slice_shown(finding, source) for finding in result.findings})]
+    slices = {slice_shown(finding, source) for finding in result.findings}
+    shown = [images[k] for k in sorted(slices)] if len(images) > 1 else images
+    described = all(image.get(keyword) for image in shown for keyword in _DESCRIPTORS)
+    return ImageLibrary(shown) if slices and described else ContentSequence()
 
 
 def _procedure(source: Source) -> CodeContentItem:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from pacsai import terms
 from pacsai.finding import Finding, Mask, Measurement, Provenance, Result
@@ -107,3 +108,10 @@ def ball(centre_kji: tuple[int, int, int], radius: int, shape_kji: tuple[int, in
     low, high = inside.min(axis=0), inside.max(axis=0) + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     return Mask(full[box], (int(low[0]), int(low[1]), int(low[2])))
+
+
+def unknown_codes(dataset: Dataset) -> set[terms.Code]:
+    """Return the coded concepts anywhere in `dataset` that neither the dictionaries nor the reviewed table hold."""
+    items = (item for element in dataset.iterall() if element.VR == "SQ" for item in element.value)
+    codes = {terms.Code(i.CodeValue, i.CodingSchemeDesignator, i.CodeMeaning) for i in items if "CodeValue" in i}
+    return {code for code in codes if not terms.known(code)}

@@ -101,7 +101,9 @@ def test_missing_and_unreadable_patient_data_become_empty_and_the_headers_stay(t
     odd = samples.ct_source(tmp_path, (2, 8, 8), PatientBirthDate=None, StudyID=None, PatientSex=None, StudyTime=None)
     odd.header.add_new("PatientSex", "CS", "UNKNOWN")
     report = sr.build(Result.not_analysed("too few slices").signed(samples.PROVENANCE), odd)
-    assert report.PatientBirthDate == report.StudyID == report.PatientSex == ""
+    for keyword in ("PatientBirthDate", "StudyID", "PatientSex", "StudyTime"):
+        assert keyword in report
+        assert not report[keyword].value
     assert odd.header.PatientSex == "UNKNOWN"
     assert "StudyID" not in odd.header
 
