@@ -87,7 +87,7 @@ class Orthanc:
 
 @contextmanager
 def running(
-    command: Sequence[str], log: Path, *, ready: Callable[[], bool], wait_s: float = 30, grace_s: float = 10
+    command: Sequence[str], log: Path, *, ready: Callable[[], bool], wait_s: float = 120, grace_s: float = 10
 ) -> Iterator[int]:
     """Run `command` until the block ends, output to `log`; gives its pid once `ready` says so.
 
@@ -168,7 +168,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     start = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={cluster} -c fsync=off"
     log = str(cluster / "log.txt")
     _run(*as_postgres, "initdb", "-D", str(cluster / "data"), "-A", "trust", "-U", "pacsai")
-    _run(*as_postgres, "pg_ctl", "-D", str(cluster / "data"), "-l", log, "-o", start, "-w", "start")
+    _run(*as_postgres, "pg_ctl", "-D", str(cluster / "data"), "-l", log, "-o", start, "-w", "-t", "180", "start")
     try:
         yield f"postgresql://pacsai@127.0.0.1:{port}/pacsai"
     finally:

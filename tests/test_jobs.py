@@ -60,7 +60,7 @@ def started(work: ToyWork, folder: Path, database: str = "sqlite") -> Iterator[J
         jobs.stop(grace_s=0)
 
 
-def wait_for(happens: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(happens: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < end, "it did not happen in time"
@@ -269,7 +269,7 @@ def test_told_to_stop_it_ends_in_order_and_goes_on_at_the_next_start(tmp_path: P
     with node(tmp_path, "1.2") as process:
         wait_for(lambda: "begin analyse-second 1.2" in steps(tmp_path))
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=90)
         assert (process.returncode, output) == (0, b"")
     assert jobs_of(tmp_path) == ["running"]
     (tmp_path / "hold-analyse-second").unlink()
@@ -281,6 +281,6 @@ def test_the_engine_prints_nothing_and_opens_no_socket(tmp_path: Path) -> None:
     with node(tmp_path, "1.2") as process:
         wait_for(lambda: jobs_of(tmp_path) == ["done"])
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=90)
     assert output == b""
     assert json.loads((tmp_path / "sockets.json").read_text()) == []
