@@ -29,7 +29,7 @@ AIRWAY_REACH_MM = 55.0
 """Trachea and main bronchi lie this near to the middle of the body."""
 HOLE_MM2 = 1300.0
 """Holes of a slice up to this area (a lesion of 40 mm) are filled; the dome of the liver is larger."""
-CLOSING_MM = 14.0
+CLOSING_MM = 16.0
 """Balls of this radius roll along the outside of a lung: what they cannot enter, a lesion on the wall, is taken in."""
 MARGIN_MM = 3.5
 _IN_SLICE = np.zeros((3, 3, 3), dtype=np.bool_)
