@@ -5,8 +5,6 @@ Knows which keys exist and what they may hold; knows nothing of what the rooms d
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -179,15 +177,6 @@ class Site(_Settings):
     jobs: JobsSettings = JobsSettings()
     pipelines: dict[str, PipelineSettings]
     web: Web = Web()
-
-    def configuration_digest(self, pipeline: str) -> str:
-        """Return the SHA-256 (hex) of the settings that change what `pipeline` sends back.
-
-        The kinds of result are among them: an SR names the SEG that is sent with it, and only then.
-        """
-        settings = self.pipelines[pipeline]
-        text = json.dumps({"results": sorted(set(settings.results))}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(path: Path) -> Site:

@@ -129,13 +129,3 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_a_file_that_is_no_mapping_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(SiteError, match="expected a mapping with the keys node, study"):
         site_of(tmp_path, text)
-
-
-def test_the_digest_follows_what_changes_a_result_and_nothing_else(tmp_path: Path) -> None:
-    def digest(was: str, becomes: str) -> str:
-        return site_of(tmp_path, FIXED_KEYS.replace(was, becomes)).configuration_digest("chest_ct_nodules")
-
-    usual = digest("", "")
-    assert digest("quiet_s: 10", "quiet_s: 20") == usual
-    assert digest("[SEG, SR, GSPS, SC]", "[SC, GSPS, SR, SEG]") == usual
-    assert digest("[SEG, SR, GSPS, SC]", "[SEG, SR]") != usual

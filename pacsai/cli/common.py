@@ -52,7 +52,7 @@ def configure_logs() -> None:
     """Send structured logs to standard error; libraries only from warnings on, since theirs may name patients."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for name in ("pynetdicom", "pydicom", "highdicom"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
