@@ -18,7 +18,7 @@ from pydicom.pixels.processing import apply_rescale
 
 from pacsai.draw import MARK, Canvas, Colour, Place, Window, grey
 from pacsai.objects.contour import outlines
-from pacsai.objects.frames import frame_macro, frames_on
+from pacsai.objects.frames import frame_macro, frames_on, holder, pixel_spacing_mm
 
 POINTS_OF_A_ROUND = 90
 
@@ -81,8 +81,8 @@ def _pixel_height(image: Dataset, gsps: Dataset | None) -> float:
         ratio = item.get("PresentationPixelSpacing") or item.get("PresentationPixelAspectRatio")
         if ratio and _refers(item, image):
             return float(ratio[0]) / float(ratio[1])
-    spacing = image.get("PixelSpacing")
-    return float(spacing[0]) / float(spacing[1]) if spacing else 1.0
+    rows_mm, columns_mm = pixel_spacing_mm(image) or (1.0, 1.0)
+    return rows_mm / columns_mm
 
 
 def _refers(item: Dataset, image: Dataset, frame: int | None = None) -> bool:
@@ -101,11 +101,21 @@ def _shades(image: Dataset, gsps: Dataset | None, frame: int, window: Window | N
     """Return the frame [j, i] after modality LUT, VOI window and presentation LUT."""
     pixels = image.pixel_array if image.get("NumberOfFrames", 1) == 1 else image.pixel_array[frame - 1]
     pixels = pixels.reshape(image.Rows, image.Columns)
-    values = apply_rescale(pixels, gsps if gsps is not None and "RescaleSlope" in gsps else image)
+    values = apply_rescale(pixels, _rescale(image, gsps, frame))
     shades = grey(values, window or _window(image, gsps) or _full_range(values))
     if gsps is not None:
         return np.asarray(255 - shades if gsps.get("PresentationLUTShape") == "INVERSE" else shades)
     return np.asarray(255 - shades if image.PhotometricInterpretation == "MONOCHROME1" else shades)
+
+
+def _rescale(image: Dataset, gsps: Dataset | None, frame: int) -> Dataset:
+    """Return what holds the rescale slope of a frame; what holds none leaves the pixels as they are."""
+    if gsps is not None and "RescaleSlope" in gsps:
+        return gsps
+    try:
+        return holder(image, frame, "RescaleSlope", "PixelValueTransformationSequence")
+    except KeyError:
+        return image
 
 
 def _window(image: Dataset, gsps: Dataset | None) -> Window | None:

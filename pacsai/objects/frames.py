@@ -31,6 +31,29 @@ def frame_macro(image: Dataset, frame: int, sequence: str) -> Dataset:
     raise KeyError(f"frame {frame} has no {sequence}")
 
 
+def holder(image: Dataset, frame: int, keyword: str, sequence: str) -> Dataset:
+    """Return what holds an attribute for a frame: the image itself, else the frame's item of a functional group macro.
+
+    Raises
+    ------
+    KeyError
+        Neither has it.
+    """
+    found = image if keyword in image else frame_macro(image, frame, sequence)
+    if keyword not in found:
+        raise KeyError(f"frame {frame} has no {keyword}")
+    return found
+
+
+def pixel_spacing_mm(image: Dataset, frame: int = 1) -> tuple[float, float] | None:
+    """Return the distance between rows and between columns of a frame, None where the image does not say."""
+    try:
+        rows, columns = holder(image, frame, "PixelSpacing", "PixelMeasuresSequence").PixelSpacing
+    except (KeyError, TypeError):
+        return None
+    return float(rows), float(columns)
+
+
 def position_mm(image: Dataset, frame: int = 1) -> NDArray[np.float64]:
     """Return ImagePositionPatient (x, y, z) of a frame, or of a single-frame image.
 
@@ -39,8 +62,8 @@ def position_mm(image: Dataset, frame: int = 1) -> NDArray[np.float64]:
     KeyError
         The image has none.
     """
-    holder = image if "ImagePositionPatient" in image else frame_macro(image, frame, "PlanePositionSequence")
-    return np.asarray(holder["ImagePositionPatient"].value, dtype=np.float64)
+    place = holder(image, frame, "ImagePositionPatient", "PlanePositionSequence")
+    return np.asarray(place.ImagePositionPatient, dtype=np.float64)
 
 
 def frames_on(seg: Dataset, image: Dataset, frame: int = 1) -> Iterator[int]:

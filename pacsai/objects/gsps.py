@@ -22,6 +22,7 @@ from highdicom.pr import (
 )
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.valuerep import DS
 
 from pacsai import RESEARCH_USE_ONLY, terms
 from pacsai.draw import LUNG_WINDOW, MARK, Window
@@ -39,7 +40,7 @@ from pacsai.objects.common import (
     provenance_of,
 )
 from pacsai.objects.contour import outlines
-from pacsai.objects.frames import image_of_slice
+from pacsai.objects.frames import image_of_slice, pixel_spacing_mm
 from pacsai.objects.source import Source
 
 LAYER = "AI_FINDINGS"
@@ -197,7 +198,7 @@ def _show_pixels_as_they_are(state: Dataset, image: Dataset) -> None:
     """Give the displayed area the image's pixel spacing: highdicom 0.28.2 writes every pixel as a square."""
     (area,) = state.DisplayedAreaSelectionSequence
     del area.PixelOriginInterpretation  # for whole slide microscopy only
-    spacing = image.get("PixelSpacing")
-    if spacing and spacing[0] != spacing[1]:
+    spacing_mm = pixel_spacing_mm(image)
+    if spacing_mm and spacing_mm[0] != spacing_mm[1]:
         del area.PresentationPixelAspectRatio
-        area.PresentationPixelSpacing = spacing
+        area.PresentationPixelSpacing = [DS(length, auto_format=True) for length in spacing_mm]

@@ -138,6 +138,23 @@ def test_a_finding_without_a_mask_is_a_point_at_the_middle_of_its_voxel(source: 
     assert annotation.ReferencedImageSequence[0].ReferencedSOPInstanceUID == source.instances[5].sop_instance_uid
 
 
+def test_marks_on_an_enhanced_image_name_the_frame_that_holds_the_slice(tmp_path: Path) -> None:
+    shuffled = [3, 1, 0, 2, 4]
+    source = samples.enhanced_ct_source(tmp_path, shuffled)
+    state = state_of(samples.result(samples.nodule(1, (2, 30, 40), mask=block(2, slice(9, 12), slice(9, 12)))), source)
+    (annotation,) = state.GraphicAnnotationSequence
+    (reference,) = annotation.ReferencedImageSequence
+    frame = shuffled.index(2) + 1
+    assert (reference.ReferencedSOPInstanceUID, reference.ReferencedFrameNumber) == (
+        source.instances[0].sop_instance_uid,
+        frame,
+    )
+    assert state.DisplayedAreaSelectionSequence[0].PresentationPixelSpacing == [0.8, 0.7]
+    image = dcmread(source.instances[0].path)
+    drawn = [bool((np.asarray(render(image, state, frame=n)) == MARK).all(axis=2).any()) for n in range(1, 6)]
+    assert drawn == [n == frame for n in range(1, 6)]
+
+
 def test_a_mask_of_two_pieces_is_two_polylines_with_one_label(source: Source) -> None:
     mask = block(4, slice(10, 20), slice(10, 20))
     mask.array[:, :, 4:6] = False

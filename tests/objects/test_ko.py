@@ -64,3 +64,11 @@ def test_without_a_section_there_is_nothing_to_point_at(source: Source) -> None:
 
 def test_the_checker_has_nothing_to_say(source: Source, tmp_path: Path) -> None:
     assert dciodvfy(saved(selection_of(samples.two_nodules(), source), tmp_path / "ko.dcm")) == []
+
+
+def test_of_an_enhanced_image_it_names_the_frame(tmp_path: Path) -> None:
+    shuffled = [3, 1, 0, 2, 4]
+    source = samples.enhanced_ct_source(tmp_path, shuffled)
+    selection = selection_of(samples.result(samples.nodule(1, (2, 30, 40), radius=1)), source)
+    (reference,) = [item for item in selection.ContentSequence if item.ValueType == "IMAGE"]
+    assert reference.ReferencedSOPSequence[0].ReferencedFrameNumber == shuffled.index(2) + 1

@@ -107,6 +107,12 @@ def test_a_study_that_was_never_read_still_gets_its_report(source: Source, tmp_p
     assert [(one.kind, one.problems) for one in objects] == [("SR", ()), ("SC", ())]
 
 
+def test_an_enhanced_image_gets_the_same_kinds(tmp_path: Path) -> None:
+    slices = [(5 * k) % 12 for k in range(12)]
+    objects = write(samples.two_nodules(), samples.enhanced_ct_source(tmp_path, slices), ALL, tmp_path / "out")
+    assert [(one.kind, one.problems) for one in objects] == [(kind, ()) for kind in ALL]
+
+
 def test_an_object_with_a_problem_is_kept_apart_and_told(source: Source, tmp_path: Path) -> None:
     unknown = replace(samples.nodule(1, (5, 30, 40)).kind, value="999999")
     finding = samples.nodule(1, (5, 30, 40), kind=unknown)

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from pacsai.objects.conformance.walk import items
-from pacsai.objects.frames import SAME_PLACE_MM, frame_macro, position_mm
+from pacsai.objects.frames import SAME_PLACE_MM, holder, position_mm
 from pacsai.objects.source import ResultObject, Source
 
 SAME_SPACING = 1e-4
@@ -57,8 +57,7 @@ def _planes(seg: Dataset, image: Dataset, count: int) -> Iterator[str]:
 
 def _macro_value(image: Dataset, frame: int, sequence: str, keyword: str) -> list[float] | None:
     try:
-        holder = image if keyword in image else frame_macro(image, frame, sequence)
-        return [float(value) for value in holder[keyword].value]
+        return [float(value) for value in holder(image, frame, keyword, sequence)[keyword].value]
     except (KeyError, TypeError):
         return None
 
