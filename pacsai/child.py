@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsai.flow import Order, analyse_study, refuse_study
+from pacsai.logs import configure_logs
 from pacsai.objects.common import Author
 from pacsai.pipeline import Resources
 from pacsai.reading import read_study
@@ -136,6 +138,8 @@ def perform(request: Request) -> Report:
 
 def main() -> None:
     """Answer the request on standard input."""
+    configure_logs()
+    warnings.simplefilter("ignore")
     request = Request(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_the_node, daemon=True).start()
     save(perform(request), Path(request.folder))

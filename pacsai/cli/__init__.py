@@ -7,7 +7,8 @@ import sys
 import typer
 
 from pacsai.cli import demo, node, offline, pipelines, story
-from pacsai.cli.common import CommandError, configure_logs, errors
+from pacsai.cli.common import CommandError, errors
+from pacsai.logs import configure_logs
 
 app = typer.Typer(
     name="pacsai",
