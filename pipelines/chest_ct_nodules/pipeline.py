@@ -132,8 +132,8 @@ def _height(mark: Mark, lungs: Lungs) -> str:
     side = _laterality(mark, lungs)
     if side is None:
         return ""
-    levels = np.flatnonzero((lungs.left if side == terms.LEFT else lungs.right).any(axis=(1, 2)))
-    if levels[0] == 0 or levels[-1] == len(lungs.left) - 1:
+    levels = np.flatnonzero((lungs.air & (lungs.left if side == terms.LEFT else lungs.right)).any(axis=(1, 2)))
+    if not levels.size or levels[0] == 0 or levels[-1] == len(lungs.left) - 1:
         return ""
     part = (mark.centre_kji[0] - levels[0]) / (levels[-1] - levels[0])
     third = THIRDS[min(2, max(0, int(3 * part)))]
