@@ -51,18 +51,21 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def running(
-    command: Sequence[str], log: Path, *, ready: Callable[[], bool], wait_s: float = 30
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `command` until the block ends, its output in `log`; gives the process once `ready` says so."""
+    command: Sequence[str], log: Path, *, ready: Callable[[], bool], wait_s: float = 120, grace_s: float = 10
+) -> Iterator[int]:
+    """Run `command` until the block ends, its output in `log`; gives its pid once `ready` says so.
+
+    At the end it is asked to stop, and killed after `grace_s`.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
         _wait_until_ready(process, ready, wait_s, log)
-        yield process
+        yield process.pid
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(grace_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

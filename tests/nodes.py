@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from tests.conftest import free_port, needs
+from pacsai.peers import free_port
+from tests.conftest import needs
 
 
 @dataclass

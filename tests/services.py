@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,8 @@ import httpx
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
-from tests.conftest import free_port, missing, needs
-
-ORTHANC_PLUGINS = Path("/usr/share/orthanc/plugins")
+from pacsai.peers import ORTHANC_PLUGINS, free_port, listens, orthanc_settings, running
+from tests.conftest import missing, needs
 
 PYNETDICOM_SOCKET = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 """Filter for tests whose archive is down: pynetdicom 3.0.4 leaves the socket of a refused connection to the garbage
@@ -86,28 +83,6 @@ class Orthanc:
 
 
 @contextmanager
-def running(
-    command: Sequence[str], log: Path, *, ready: Callable[[], bool], wait_s: float = 120, grace_s: float = 10
-) -> Iterator[int]:
-    """Run `command` until the block ends, output to `log`; gives its pid once `ready` says so.
-
-    At the end it is asked to stop, and killed after `grace_s`.
-    """
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-    try:
-        _wait_until_ready(process, ready, wait_s, log)
-        yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
 def orthanc(
     folder: Path,
     our_ae: str = "PACSAI",
@@ -126,7 +101,10 @@ def orthanc(
     home.mkdir(parents=True, exist_ok=True)
     archive = Orthanc("ORTHANC", dicom_port or free_port(), http_port or free_port(), home / "log.txt")
     configuration = home / "orthanc.json"
-    configuration.write_text(json.dumps(_orthanc_settings(archive, home, our_ae, our_port) | settings))
+    if not any(ORTHANC_PLUGINS.glob("libOrthancDicomWeb.so")):
+        missing("Orthanc's DICOMweb plugin")
+    defaults = orthanc_settings(home, archive.dicom_port, archive.http_port, our_ae, our_port)
+    configuration.write_text(json.dumps(defaults | settings))
     # Its shutdown takes 3.5 s; what it has answered for is on the disk.
     with running(["Orthanc", str(configuration)], archive.log, ready=lambda: _orthanc_answers(archive), grace_s=0.1):
         yield archive
@@ -175,13 +153,6 @@ def postgresql(folder: Path) -> Iterator[str]:
         _run(*as_postgres, "pg_ctl", "-D", str(cluster / "data"), "-m", "immediate", "-w", "stop")
 
 
-def listens(port: int) -> bool:
-    """Tell whether something accepts TCP connections on 127.0.0.1:`port`."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def echoes(peer: DicomPeer) -> bool:
     """Tell whether `peer` answers a C-ECHO."""
     ae = AE(ae_title="ECHO")
@@ -224,38 +195,6 @@ def answering_scp(
 def _dicom_peer(folder: Path, ae_title: str, port: int) -> DicomPeer:
     folder.mkdir(parents=True, exist_ok=True)
     return DicomPeer(ae_title, port or free_port(), folder, folder.with_suffix(".log"))
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], wait_s: float, log: Path) -> None:
-    end = time.monotonic() + wait_s
-    while not ready():
-        if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"{process.args!r} did not come up:\n{log.read_text(errors='replace')[-2000:]}")
-        time.sleep(0.05)
-
-
-def _orthanc_settings(archive: Orthanc, home: Path, our_ae: str, our_port: int) -> dict[str, object]:
-    """Return the configuration that Debian's Orthanc 1.10.1 keeps to loopback with (it ignores bind addresses)."""
-    plugins = [
-        str(path) for name in ("DicomWeb", "Gdcm") if (path := ORTHANC_PLUGINS / f"libOrthanc{name}.so").exists()
-    ]
-    if not plugins:
-        missing("Orthanc's DICOMweb plugin")
-    return {
-        "Name": archive.ae_title,
-        "StorageDirectory": str(home / "storage"),
-        "IndexDirectory": str(home / "index"),
-        "HttpPort": archive.http_port,
-        "DicomPort": archive.dicom_port,
-        "DicomAet": archive.ae_title,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "DicomAlwaysAllowStore": True,
-        "DicomCheckCalledAet": False,
-        "DicomModalities": {"pacsai": [our_ae, "127.0.0.1", our_port]},
-        "Plugins": plugins,
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }
 
 
 def _orthanc_answers(archive: Orthanc) -> bool:

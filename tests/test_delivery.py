@@ -10,7 +10,7 @@ import pytest
 from pacsai.archive.dimse import CStoreArchive
 from pacsai.jobs import Jobs
 from pacsai.outbox import Outbox
-from tests.conftest import free_port
+from pacsai.peers import free_port
 from tests.phantoms import write_ct_series
 from tests.services import PYNETDICOM_SOCKET, orthanc
 from tests.test_jobs import finished, wait_for

@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from tests.conftest import free_port
+from pacsai.peers import free_port
 from tests.nodes import RunningNode, serving, wait_until, write_site
 from tests.phantoms import write_ct_series
 from tests.services import Orthanc, orthanc

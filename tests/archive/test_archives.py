@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 from pacsai.archive import Archive, ArchiveUnavailable, open_archive
 from pacsai.config import Site
-from tests.conftest import free_port
+from pacsai.peers import free_port
 from tests.services import PYNETDICOM_SOCKET, Orthanc, orthanc
 
 
