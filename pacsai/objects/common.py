@@ -44,7 +44,7 @@ _TYPE_2 = (
     "StudyDate",
     "StudyTime",
     "ReferringPhysicianName",
-    "SliceThickness",
+    "SliceThickness",  # type 2 in CT; highdicom reads it for a segmentation
 )
 _PARSED: Mapping[str, Callable[[str], object]] = {
     "PatientBirthDate": DA,
