@@ -43,10 +43,10 @@ class Recipe:
     """How much of everything; `Recipe.scaled` makes a short trial of it."""
 
     phantoms: int = 48
-    mined: int = 20
-    rounds: tuple[int, ...] = (1000, 1600, 2000)
-    reduce_steps: int = 1300
-    segment_steps: int = 1300
+    mined: int = 16
+    rounds: tuple[int, ...] = (1000, 1400, 1800)
+    reduce_steps: int = 1200
+    segment_steps: int = 1200
 
     def scaled(self, by: float) -> Recipe:
         """Return a recipe `by` times as long."""
