@@ -16,6 +16,7 @@ from pacsai.dicom.part10 import IMPLEMENTATION_CLASS_UID
 from pacsai.finding import Mask, Result
 from pacsai.objects.source import Source
 from pacsai.objects.write import Written, write
+from pacsai.reading import read_study
 from tests.objects import samples
 from tests.objects.tools import dciodvfy, dsrdump
 
@@ -111,6 +112,12 @@ def test_an_enhanced_image_gets_the_same_kinds(tmp_path: Path) -> None:
     slices = [(5 * k) % 12 for k in range(12)]
     objects = write(samples.two_nodules(), samples.enhanced_ct_source(tmp_path, slices), ALL, tmp_path / "out")
     assert [(one.kind, one.problems) for one in objects] == [(kind, ()) for kind in ALL]
+
+
+def test_headers_that_cannot_be_read_do_not_stop_the_report(shared_data: Path, tmp_path: Path) -> None:
+    (study,) = read_study([shared_data / "conformance/pydicom/test_files/badVR.dcm"])
+    source = Source(study=study, instances=study.series[0].instances, volume=None, now=samples.NOW)
+    assert [one.problems for one in write(NOT_ANALYSED, source, ("SR", "SC"), tmp_path)] == [(), ()]
 
 
 def test_an_object_with_a_problem_is_kept_apart_and_told(source: Source, tmp_path: Path) -> None:

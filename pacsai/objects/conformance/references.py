@@ -41,8 +41,8 @@ def _judged(path: str, item: Dataset, known: Mapping[str, Dataset]) -> Iterator[
     for number in _numbers(item, "ReferencedSegmentNumber"):
         if number not in segments:
             yield f"{path} names segment {number}, and the segmentation has {sorted(segments)}"
-    frames = int(target.get("NumberOfFrames") or 1)
     for number in _numbers(item, "ReferencedFrameNumber"):
+        frames = int(target.get("NumberOfFrames") or 1)
         if not 1 <= number <= frames:
             yield f"{path} names frame {number} of {frames}"
 

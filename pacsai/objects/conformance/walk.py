@@ -34,9 +34,15 @@ def own(dataset: Dataset, source: Source) -> Dataset:
 
     A modality's sloppy patient or study attribute is handed on as it came; it is not ours to judge.
     """
-    header = source.header
     kept = Dataset()
     for element in dataset:
-        if not (element.tag in header and header[element.tag].value == element.value):
+        if not _came_with(source.header, element):
             kept.add(element)
     return kept
+
+
+def _came_with(header: Dataset, element: DataElement) -> bool:
+    try:
+        return element.tag in header and bool(header[element.tag].value == element.value)
+    except ValueError:  # a value of the source that cannot be read cannot have been handed on
+        return False
