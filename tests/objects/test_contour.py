@@ -98,9 +98,9 @@ def test_outlines_are_closed_and_inside_the_image(mask: NDArray[np.bool_]) -> No
 def test_a_ragged_512_square_slice_takes_well_under_a_second() -> None:
     noise = np.random.default_rng(0).random((512, 512))
     mask = ndimage.gaussian_filter(noise, 4) > 0.5
-    start = time.perf_counter()
+    start = time.process_time()
     assert outlines(np.asarray(mask))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("shape", [(40, 64), (64, 40)])
