@@ -95,7 +95,7 @@ def run(request: Request, limits: Resources, ending: threading.Event) -> dict[st
         status = _wait(child, limits.timeout_s, ending)
     finally:
         child.kill()
-        child.wait()
+        child.communicate()
     return _answer(Path(request.folder) / REPORT, status, limits.memory_gb)
 
 

@@ -16,7 +16,11 @@ from typing import Any
 
 import yaml
 
+from pacsai.jobs import database_url, list_jobs
 from pacsai.peers import free_port
+from pacsai.spool import Spool
+from pacsai.state import state_of
+from pacsai.story import Story
 from tests.conftest import needs
 
 
@@ -40,16 +44,19 @@ class RunningNode:
         return pacsai_json(*command, "--config", str(self.config))
 
     def state(self, study_instance_uid: str) -> str:
-        """Return the state of a study, empty while the node does not know it."""
-        states = {row["study_instance_uid"]: row["state"] for row in self.ask("studies")}
-        return str(states.get(study_instance_uid, ""))
+        """Return the state of a study, from the files that the node writes."""
+        return state_of(self.events(study_instance_uid))
 
     def events(self, study_instance_uid: str) -> list[dict[str, Any]]:
-        """Return the story of a study."""
-        events: list[dict[str, Any]] = self.ask("study", study_instance_uid)["events"]
-        return events
+        """Return the story of a study so far."""
+        key = Spool.key(study_instance_uid)
+        return Story(self.folder / "data" / "spool" / key / "story.jsonl").read()
 
-    def wait_for(self, study_instance_uid: str, words: str, *, wait_s: float = 60) -> str:
+    def jobs(self) -> int:
+        """Return how many jobs the node has had."""
+        return len(list_jobs(database_url("sqlite", self.folder / "data")))
+
+    def wait_for(self, study_instance_uid: str, words: str, *, wait_s: float = 120) -> str:
         """Return the study's state once it holds `words`."""
         return wait_until(lambda: self.state(study_instance_uid), lambda state: words in state, wait_s=wait_s)
 
@@ -59,7 +66,7 @@ class RunningNode:
         self.process.wait()
 
 
-def wait_until(ask: Callable[[], str], enough: Callable[[str], bool], *, wait_s: float = 60) -> str:
+def wait_until(ask: Callable[[], str], enough: Callable[[str], bool], *, wait_s: float = 120) -> str:
     """Ask until the answer is enough, and return it."""
     end = time.monotonic() + wait_s
     while not enough(answer := ask()):

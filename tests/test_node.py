@@ -24,11 +24,13 @@ def study(tmp_path: Path) -> Path:
     return ct_with_balls(tmp_path / "study")
 
 
-def ct_with_balls(folder: Path, **headers: Any) -> Path:
+def ct_with_balls(folder: Path, *, z_mm: float = 0, **headers: Any) -> Path:
     array = np.full((12, 48, 64), -800, np.int16)
     array[3:6, 10:16, 20:27] = 40
     array[7:10, 30:34, 40:45] = 60
-    write_ct_series(folder, array, np.diag([0.8, 0.8, 2.5, 1.0]), **headers)
+    affine = np.diag([0.8, 0.8, 2.5, 1.0])
+    affine[2, 3] = z_mm
+    write_ct_series(folder, array, affine, **headers)
     return folder
 
 
@@ -64,7 +66,7 @@ def test_results_reach_the_archive_and_a_second_sending_adds_nothing(tmp_path: P
         before = {one["SOPInstanceUID"] for one in archive.instances(uid)}
         stored(node, study)
         stored(node, study)
-        wait_until(lambda: str(len(node.ask("jobs"))), lambda count: count == "1", wait_s=5)
+        wait_until(lambda: str(node.jobs()), lambda count: count == "1", wait_s=5)
         assert {one["SOPInstanceUID"] for one in archive.instances(uid)} == before
 
 
@@ -74,6 +76,9 @@ def test_the_story_of_a_study_can_be_read_from_arrival_to_delivery(tmp_path: Pat
         stored(node, study)
         node.wait_for(uid, "delivered")
         events = node.events(uid)
+        assert node.ask("studies") == [{"study_instance_uid": uid, "instances": 12, "state": "findings (2), delivered"}]
+        assert node.ask("study", uid)["events"] == events
+        assert [job["state"] for job in node.ask("jobs")] == ["done"]
     told = [event["event"] for event in events]
     assert [event for event in told if event in {"complete", "routed", "analysed", "delivered"}] == [
         "complete",
@@ -125,7 +130,7 @@ def test_an_analysis_that_breaks_is_told_in_an_sr_and_the_node_stays_up(tmp_path
         state = node.wait_for(uid, "delivered")
         assert state.startswith("not analysed because the analysis was ended by signal 11")
         assert kinds(archive, uid) == {"SR": 1}
-        stored(node, ct_with_balls(tmp_path / "another", StudyInstanceUID="2.25.77"))
+        stored(node, ct_with_balls(tmp_path / "another", z_mm=100))
 
 
 def test_a_late_instance_reopens_the_study_and_makes_a_new_revision(tmp_path: Path, study: Path) -> None:
@@ -139,7 +144,7 @@ def test_a_late_instance_reopens_the_study_and_makes_a_new_revision(tmp_path: Pa
         node.wait_for(uid, "delivered")
         stored(node, late)
         wait_until(lambda: str(kinds(archive, uid)["SR"]), lambda count: count == "2")
-        assert len(node.ask("jobs")) == 2
+        assert node.jobs() == 2
 
 
 def test_results_that_come_back_to_the_node_are_never_analysed(tmp_path: Path, study: Path) -> None:
@@ -152,7 +157,7 @@ def test_results_that_come_back_to_the_node_are_never_analysed(tmp_path: Path, s
         for one in archive.instances(uid):
             (back / f"{one['ID']}.dcm").write_bytes(archive.file(one["ID"]))
         stored(node, back)
-        wait_until(lambda: str(len(node.ask("jobs"))), lambda count: count == "2")
+        wait_until(lambda: str(node.jobs()), lambda count: count == "2")
         node.wait_for(uid, "delivered")
         assert kinds(archive, uid) == {"SEG": 1, "SR": 1, "PR": 1}
 
@@ -160,7 +165,7 @@ def test_results_that_come_back_to_the_node_are_never_analysed(tmp_path: Path, s
 def test_two_patients_under_one_study_uid_are_told_and_nothing_is_made_of_them(tmp_path: Path, study: Path) -> None:
     uid = uid_of(study)
     other = ct_with_balls(
-        tmp_path / "other", StudyInstanceUID=uid, SeriesInstanceUID="2.25.88", PatientID="OTHER", PatientName="Other"
+        tmp_path / "other", z_mm=100, StudyInstanceUID=uid, PatientID="OTHER", PatientName="Other"
     )
     with orthanc(tmp_path) as archive, serving(site(tmp_path, archive)) as node:
         stored(node, study)

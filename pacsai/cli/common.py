@@ -42,5 +42,5 @@ def load_site(path: Path) -> Site:
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Print `value` as JSON on standard output; moments in ISO 8601, paths as text."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
