@@ -25,9 +25,9 @@ from pacsai.flow import Order, analyse_study, refuse_study
 from pacsai.logs import configure_logs
 from pacsai.objects.common import Author
 from pacsai.pipeline import Resources
-from pacsai.reading import read_study
 from pacsai.registry import read_package
 from pacsai.report import Report
+from pacsai.study.reading import read_study
 
 REPORT = "report.json"
 

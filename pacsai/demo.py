@@ -30,13 +30,13 @@ from pacsai.archive.dimse import CStoreArchive
 from pacsai.finding import Finding, Mask
 from pacsai.peers import LOOPBACK, Peer
 from pacsai.pipeline import Lesion
-from pacsai.reading import read_folder
 from pacsai.registry import find
+from pacsai.render.views import three_views
 from pacsai.spool import Spool
 from pacsai.state import state_of
 from pacsai.study import Study
+from pacsai.study.reading import read_folder
 from pacsai.terms import NODULE
-from pacsai.views import three_views
 from pacsai.volume import Volume, read_volume
 from pacsai.wrap import About, write_ct
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from pacsai.header import texts
 from pacsai.pipeline import Manifest
-from pacsai.selection_rules import made_here, no_image
-from pacsai.splitting import Part, split
+from pacsai.selection.rules import made_here, no_image
+from pacsai.selection.splitting import Part, split
+from pacsai.selection.wording import DESCRIPTIONS, body_parts, other_body_part
 from pacsai.study import Study
-from pacsai.wording import DESCRIPTIONS, body_parts, other_body_part
+from pacsai.study.header import texts
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from pacsai.child import AnalysisBroke, Request
 from pacsai.config import Site
 from pacsai.jobs import Interrupted
 from pacsai.outbox import DeliveryRefused, Outbox
-from pacsai.reading import read_study
 from pacsai.registry import Package
 from pacsai.routing import route
 from pacsai.spool import Spool
+from pacsai.study.reading import read_study
 
 
 class StudyWork:

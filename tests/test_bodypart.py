@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pacsai.bodypart import recognise
-from pacsai.reading import read_folder
+from pacsai.study.reading import read_folder
 from pacsai.volume import Grid, read_volume
 
 Array = NDArray[np.float32]

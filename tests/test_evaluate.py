@@ -14,8 +14,8 @@ from pydicom import dcmread
 
 from pacsai import terms
 from pacsai.evaluate import Case, evaluate, evaluate_folder
+from pacsai.evaluate.froc import Truth
 from pacsai.finding import Finding, Result
-from pacsai.froc import Truth
 from pacsai.registry import PipelineError
 from pacsai.volume import Volume
 from tests.phantoms import axial_affine, write_ct_series

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pacsai.froc import RATES, Froc, Scored, Truth, TruthError, read_truth, score
-from pacsai.froc_plot import plot
+from pacsai.evaluate.froc import RATES, Froc, Scored, Truth, TruthError, read_truth, score
+from pacsai.evaluate.froc_plot import plot
 
 ORIGIN = (0.0, 0.0, 0.0)
 NODULE = Truth("scan 1", ORIGIN, 10.0)

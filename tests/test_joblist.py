@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pacsai.joblist import DELIVERY, JOB, Row, fold
+from pacsai.jobs.listing import DELIVERY, JOB, Row, fold
 
 
 def job_row(status: str = "SUCCESS", output: object = (), error: Exception | None = None) -> Row:

@@ -16,8 +16,8 @@ import pytest
 
 from pacsai import jobs as jobs_module
 from pacsai.archive.base import ArchiveUnavailable
-from pacsai.joblist import Job
 from pacsai.jobs import Jobs, database_url, list_jobs, pause_s
+from pacsai.jobs.listing import Job
 from tests.conftest import ROOT
 from tests.services import postgresql
 

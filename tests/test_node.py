@@ -164,9 +164,7 @@ def test_results_that_come_back_to_the_node_are_never_analysed(tmp_path: Path, s
 
 def test_two_patients_under_one_study_uid_are_told_and_nothing_is_made_of_them(tmp_path: Path, study: Path) -> None:
     uid = uid_of(study)
-    other = ct_with_balls(
-        tmp_path / "other", z_mm=100, StudyInstanceUID=uid, PatientID="OTHER", PatientName="Other"
-    )
+    other = ct_with_balls(tmp_path / "other", z_mm=100, StudyInstanceUID=uid, PatientID="OTHER", PatientName="Other")
     with orthanc(tmp_path) as archive, serving(site(tmp_path, archive)) as node:
         stored(node, study)
         stored(node, other)

@@ -20,8 +20,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pacsai.pixels import AIR_HU, PixelError, read_image
 from pacsai.volume import read_volume
+from pacsai.volume.pixels import AIR_HU, PixelError, read_image
 from tests.phantoms import axial_affine, compress, distinct_voxels, edit, instances, write_ct_series, write_enhanced_ct
 
 

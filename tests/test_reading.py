@@ -15,10 +15,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import MRImageStorage
 
-from pacsai.header import NotReadableError, read_header
-from pacsai.reading import read_folder, read_study
 from pacsai.routing import route
 from pacsai.selection import select
+from pacsai.study.header import NotReadableError, read_header
+from pacsai.study.reading import read_folder, read_study
 from tests.conftest import SHARED_DATA
 from tests.headers import accepts, manifest
 from tests.phantoms import axial_affine, distinct_voxels, edit, write_ct_series, write_enhanced_ct

@@ -13,11 +13,11 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from pacsai.draw import MARK, grey, plain
 from pacsai.objects import gsps, seg
 from pacsai.objects.source import Source
 from pacsai.render import render
-from pacsai.views import three_views
+from pacsai.render.draw import MARK, grey, plain
+from pacsai.render.views import three_views
 from pacsai.volume import Volume
 from tests.conftest import needs
 from tests.objects import samples

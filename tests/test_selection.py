@@ -21,10 +21,10 @@ from pydicom.uid import (
 )
 
 from pacsai import MANUFACTURER, MODEL_NAME
-from pacsai.ranking import Preference
-from pacsai.reading import read_folder
 from pacsai.selection import Selection, select
+from pacsai.selection.ranking import Preference
 from pacsai.study import Series, Study
+from pacsai.study.reading import read_folder
 from tests.headers import accepts, ct_header, ct_series, series, study
 from tests.phantoms import axial_affine, distinct_voxels, write_ct_series, write_enhanced_ct
 

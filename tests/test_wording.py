@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pacsai.ranking import has_contrast, kernel_kind
-from pacsai.splitting import Part
-from pacsai.wording import body_parts, folded
+from pacsai.selection.ranking import has_contrast, kernel_kind
+from pacsai.selection.splitting import Part
+from pacsai.selection.wording import body_parts, folded
 from tests.headers import ct_series
 
 

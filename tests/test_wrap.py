@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from pydicom import Dataset, dcmread
 
-from pacsai.pixels import read_image
 from pacsai.volume import read_volume
+from pacsai.volume.pixels import read_image
 from pacsai.wrap import About, WrapError, wrap, write_ct
 from tests.conftest import needs
 from tests.phantoms import axial_affine, distinct_voxels, instances

@@ -37,8 +37,8 @@ def analyse(
     from pacsai.child import save
     from pacsai.flow import Order, analyse_study
     from pacsai.objects.common import Author
-    from pacsai.reading import read_folder
     from pacsai.registry import find
+    from pacsai.study.reading import read_folder
 
     with told_plainly():
         package = find(pipeline)

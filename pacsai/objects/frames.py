@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from pacsai.geometry import geometry
 from pacsai.objects.source import Source
+from pacsai.volume.stack import geometry
 
 SAME_PLACE_MM = 0.01
 

@@ -25,7 +25,6 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DS
 
 from pacsai import RESEARCH_USE_ONLY, terms
-from pacsai.draw import LUNG_WINDOW, MARK, Window
 from pacsai.finding import Finding, Result
 from pacsai.objects.common import (
     CONTENT_CREATOR,
@@ -42,6 +41,7 @@ from pacsai.objects.common import (
 from pacsai.objects.contour import outlines
 from pacsai.objects.frames import image_of_slice, pixel_spacing_mm
 from pacsai.objects.source import Source
+from pacsai.render.draw import LUNG_WINDOW, MARK, Window
 
 LAYER = "AI_FINDINGS"
 LABEL_SIZE = (0.3, 0.04)

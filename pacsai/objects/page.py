@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacsai import RESEARCH_USE_ONLY, terms
-from pacsai.draw import LUNG_WINDOW, MARK, QUIET, WORDS, Canvas, Place, grey
 from pacsai.finding import Finding, Mask, Outcome, Result
-from pacsai.geometry import spacing_of
 from pacsai.objects.contour import largest_section, outlines
 from pacsai.objects.gsps import caption
+from pacsai.render.draw import LUNG_WINDOW, MARK, QUIET, WORDS, Canvas, Place, grey
 from pacsai.volume import Volume
+from pacsai.volume.stack import spacing_of
 
 WIDTH, MARGIN = 1024, 24
 MOST_PICTURES, IN_A_ROW = 6, 3

@@ -12,11 +12,11 @@ from pydicom.valuerep import DS
 
 from pacsai import RESEARCH_USE_ONLY
 from pacsai.finding import Finding, Mask, Result
-from pacsai.geometry import geometry, spacing_of
 from pacsai.objects import common
 from pacsai.objects.common import NODE, Author, coded
 from pacsai.objects.source import Source
 from pacsai.terms import MORPHOLOGICALLY_ABNORMAL
+from pacsai.volume.stack import geometry, spacing_of
 
 
 def segmented(result: Result) -> tuple[Finding, ...]:

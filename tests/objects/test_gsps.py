@@ -12,11 +12,11 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from pacsai import RESEARCH_USE_ONLY, terms
-from pacsai.draw import MARK
 from pacsai.finding import Mask, Result
 from pacsai.objects import gsps
 from pacsai.objects.source import Source
 from pacsai.render import render
+from pacsai.render.draw import MARK
 from tests.objects import samples
 from tests.objects.tools import dciodvfy, dcmpschk, saved
 

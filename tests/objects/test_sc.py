@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pacsai.draw import MARK
 from pacsai.finding import Result
 from pacsai.objects import sc
 from pacsai.objects.page import PICTURE, WIDTH, page
 from pacsai.objects.source import Source
+from pacsai.render.draw import MARK
 from tests.objects import samples
 from tests.objects.tools import dciodvfy, saved
 

@@ -16,7 +16,7 @@ from pacsai.dicom.part10 import IMPLEMENTATION_CLASS_UID
 from pacsai.finding import Mask, Result
 from pacsai.objects.source import Source
 from pacsai.objects.write import Written, write
-from pacsai.reading import read_study
+from pacsai.study.reading import read_study
 from tests.objects import samples
 from tests.objects.tools import dciodvfy, dsrdump
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pacsai.reading import read_folder
+from pacsai.study.reading import read_folder
 from pacsai.volume import Volume, read_volume
 from pipelines.chest_ct_nodules.lungs import Lungs, segment_lungs
 from pipelines.chest_ct_nodules.phantom import chest_phantom

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pacsai.reading import read_folder
+from pacsai.study.reading import read_folder
 from pacsai.volume import read_volume
 from pipelines.chest_ct_nodules.measure import NoduleType, axial_axes, measure, nodule_type
 from tests.lidc import consensus

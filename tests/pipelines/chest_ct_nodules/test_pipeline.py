@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from pacsai import terms
 from pacsai.finding import Outcome, Result
-from pacsai.reading import read_folder
 from pacsai.registry import PipelineError, find
+from pacsai.study.reading import read_folder
 from pacsai.volume import Volume, read_volume
 from pipelines.chest_ct_nodules import pipeline
 from pipelines.chest_ct_nodules.detect import Mark

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from pacsai.header import items, texts, uid
 from pacsai.pipeline import Condition
-from pacsai.ranking import Preference, Usable, best, kernel, kernel_kind, why_better
-from pacsai.selection_rules import GRID_RULES, rules_for, spaced, withdraws
-from pacsai.splitting import Part, differences, split
+from pacsai.selection.ranking import Preference, Usable, best, kernel, kernel_kind, why_better
+from pacsai.selection.rules import GRID_RULES, rules_for, spaced, withdraws
+from pacsai.selection.splitting import Part, differences, split
 from pacsai.study import Instance, Series, Study
+from pacsai.study.header import items, texts, uid
 from pacsai.volume import GeometryError, geometry
 
 SEVERAL_PATIENTS = "images of more than one patient carry this study's UID"

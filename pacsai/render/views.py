@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacsai import RESEARCH_USE_ONLY
-from pacsai.draw import LUNG_WINDOW, MARK, QUIET, WORDS, Canvas, Place, Window, grey
 from pacsai.finding import Finding, Mask
 from pacsai.objects.contour import outlines
+from pacsai.render.draw import LUNG_WINDOW, MARK, QUIET, WORDS, Canvas, Place, Window, grey
 from pacsai.volume import Volume
 
 SAGITTAL, CORONAL, AXIAL = 0, 1, 2

@@ -28,8 +28,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pacsai.plane import frame_count, functional_groups
 from pacsai.study import Instance
+from pacsai.volume.plane import frame_count, functional_groups
 
 AIR_HU = -1024.0
 """What padding becomes in CT: the usual lowest value of a 12-bit scanner, air or less."""

@@ -1,6 +1,6 @@
 """Where slices lie: from headers to one regular grid in the world, or the reason why there is none.
 
-Headers only; voxels are read by pixels.py and put together by volume.py. A grid is never repaired: what is missing,
+Headers only; voxels are read by pixels.py and put together by the package. A grid is never repaired: what is missing,
 doubled, tilted or uneven is refused in words for the person who can act (PS3.3 C.7.6.2 Image Plane Module).
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pacsai.plane import GeometryError, Plane, planes
 from pacsai.study import Instance
+from pacsai.volume.plane import GeometryError, Plane, planes
 
 SPACING_TOLERANCE = 0.01
 """How far a slice may lie from its place on the regular grid, as a part of the spacing."""

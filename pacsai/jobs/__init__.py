@@ -27,7 +27,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from pacsai.archive.base import ArchiveUnavailable
-from pacsai.joblist import DELIVERY, JOB, Job, Row, fold
+from pacsai.jobs.listing import DELIVERY, JOB, Job, Row, fold
 
 ANALYSES, DELIVERIES = "analyses", "deliveries"
 """The two queues: an analysis takes its turn, and a delivery that waits for the archive holds none up."""

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pacsai.plane import functional_groups
+from pacsai.volume.plane import functional_groups
 
 JPIP_DEFLATED = ("1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"

@@ -1,6 +1,6 @@
 """Volume: voxels with their place in the world. The one door to geometry and voxels for the rest of the node.
 
-Where slices lie is judged in geometry.py, how voxels are stored is pixels.py's; both speak through here.
+Where slices lie is judged in stack.py, how voxels are stored is pixels.py's; both speak through here.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from pacsai.geometry import Geometry, geometry, spacing_of
-from pacsai.pixels import PixelError, read_into
-from pacsai.plane import GeometryError
 from pacsai.study import Instance
+from pacsai.volume.pixels import PixelError, read_into
+from pacsai.volume.plane import GeometryError
+from pacsai.volume.stack import Geometry, geometry, spacing_of
 
 __all__ = ["Geometry", "GeometryError", "Grid", "PixelError", "Volume", "geometry", "read_volume"]
 
@@ -101,8 +101,8 @@ class Volume(Grid):
 def read_volume(instances: Sequence[Instance], *, allow_single: bool = False) -> Volume:
     """Return the voxels of `instances`, sorted along the normal of the image planes.
 
-    See `pacsai.geometry.geometry` for what makes a volume and `pacsai.pixels.read_into` for what becomes of padding,
-    bits and rescale. Voxels are held once, as float32.
+    See `stack.geometry` for what makes a volume and `pixels.read_into` for what becomes of padding, bits and rescale.
+    Voxels are held once, as float32.
 
     Raises
     ------

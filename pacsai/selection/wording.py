@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from pydicom.dataset import Dataset
 
-from pacsai.header import texts
+from pacsai.study.header import texts
 
 DESCRIPTIONS = (
     "StudyDescription",

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pacsai.foreign import Foreign, WrapError, read_foreign
 from pacsai.objects.uids import derived_uid
-from pacsai.wrapped import About, base
+from pacsai.wrap.foreign import Foreign, WrapError, read_foreign
+from pacsai.wrap.modules import About, base
 
 __all__ = ["About", "WrapError", "wrap", "write_ct"]
 

@@ -27,9 +27,10 @@ from pathlib import Path
 
 import structlog
 
-from pacsai import durable, spool_scan
+from pacsai import durable
 from pacsai.dicom import part10
-from pacsai.spool_index import Entry, SpoolIndex, revision_of
+from pacsai.spool import scan
+from pacsai.spool.index import Entry, SpoolIndex, revision_of
 from pacsai.story import Story
 
 log = structlog.get_logger()
@@ -84,8 +85,8 @@ class Spool:
 
     def start(self) -> None:
         """Sweep what a crash left unfinished, and bring the index up to the folders. Once, before anything arrives."""
-        swept = spool_scan.sweep(self._studies) + spool_scan.sweep(self._quarantine)
-        entered = spool_scan.bring_up(self._index, self._studies)
+        swept = scan.sweep(self._studies) + scan.sweep(self._quarantine)
+        entered = scan.bring_up(self._index, self._studies)
         log.info("spool scanned", unfinished_files_swept=swept, instances_entered=entered)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from pacsai.dicom import part10
-from pacsai.spool_index import Entry, SpoolIndex, revision_of
+from pacsai.spool.index import Entry, SpoolIndex, revision_of
 
 log = structlog.get_logger()
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from pacsai.evaluate.froc import RATES, Froc, Scored, Truth, TruthError, read_truth, score
+from pacsai.evaluate.froc_plot import plot as draw_plot
 from pacsai.finding import Outcome, Result
 from pacsai.flow import read
-from pacsai.froc import RATES, Froc, Scored, Truth, TruthError, read_truth, score
-from pacsai.froc_plot import plot as draw_plot
 from pacsai.pipeline import Condition, VolumePipeline
-from pacsai.reading import read_folder
 from pacsai.registry import PipelineError, find
 from pacsai.selection import select
 from pacsai.study import Study
+from pacsai.study.reading import read_folder
 from pacsai.volume import Volume
 
 

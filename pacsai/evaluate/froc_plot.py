@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pacsai.froc import RATES, Froc
+from pacsai.evaluate.froc import RATES, Froc
 
 WIDTH, HEIGHT = 720, 520
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 48, 64

@@ -1,7 +1,7 @@
 """One image plane in the patient, as a header tells it: single-frame images and the frames of enhanced ones.
 
 Reads the Image Plane Module (PS3.3 C.7.6.2) and the plane functional groups (C.7.6.16.2); judges a plane by itself.
-Whether planes make a volume is geometry.py's.
+Whether planes make a volume is stack.py's.
 """
 
 from __future__ import annotations

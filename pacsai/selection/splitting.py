@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from pacsai.header import as_number, number, texts, values
 from pacsai.study import Instance, Series
+from pacsai.study.header import as_number, number, texts, values
 
 EXACT = (
     "SOPClassUID",

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pacsai.header import number, texts
-from pacsai.splitting import Part
+from pacsai.selection.splitting import Part
+from pacsai.selection.wording import CONTRAST, DESCRIPTIONS, NO_CONTRAST, folded, says
+from pacsai.study.header import number, texts
 from pacsai.volume import Geometry
-from pacsai.wording import CONTRAST, DESCRIPTIONS, NO_CONTRAST, folded, says
 
 SHORT = 0.7
 """A volume that covers less than this part of the tallest one comes after those that cover more."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from pacsai.header import NotDicomError, NotReadableError, as_number, read_header, texts, uid
 from pacsai.study import Instance, Series, Study
+from pacsai.study.header import NotDicomError, NotReadableError, as_number, read_header, texts, uid
 
 
 def read_folder(folder: Path) -> tuple[Study, ...]:

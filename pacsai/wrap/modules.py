@@ -21,7 +21,7 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from pacsai.foreign import WrapError
+from pacsai.wrap.foreign import WrapError
 
 VIEWS: Mapping[str, Code] = {
     "PA": codes.cid4010.PosteroAnterior,

@@ -16,9 +16,9 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_rescale
 
-from pacsai.draw import MARK, Canvas, Colour, Place, Window, grey
 from pacsai.objects.contour import outlines
 from pacsai.objects.frames import frame_macro, frames_on, holder, pixel_spacing_mm
+from pacsai.render.draw import MARK, Canvas, Colour, Place, Window, grey
 
 POINTS_OF_A_ROUND = 90
 

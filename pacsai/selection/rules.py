@@ -15,11 +15,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from pacsai import MANUFACTURER, MODEL_NAME
-from pacsai.header import as_number, items, number, texts, uid, uid_name, values
 from pacsai.pipeline import Condition
-from pacsai.splitting import Part
-from pacsai.volume import Geometry
-from pacsai.wording import (
+from pacsai.selection.splitting import Part
+from pacsai.selection.wording import (
     DESCRIPTIONS,
     LOCALIZER,
     QUALITY_ASSURANCE,
@@ -29,6 +27,8 @@ from pacsai.wording import (
     other_body_part,
     says,
 )
+from pacsai.study.header import as_number, items, number, texts, uid, uid_name, values
+from pacsai.volume import Geometry
 
 Accepts = Mapping[str, Condition]
 Rule = Callable[[Part, Accepts], str | None]
