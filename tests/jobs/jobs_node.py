@@ -1,4 +1,4 @@
-"""A node that only runs jobs, to be killed by tests: ``python -m tests.jobs_node FOLDER DATABASE [STUDY ...]``.
+"""A node that only runs jobs, to be killed by tests: ``python -m tests.jobs.jobs_node FOLDER DATABASE [STUDY ...]``.
 
 Its work writes what it does to FOLDER/steps.txt, a line at the beginning and one at the end of each step. A step waits
 while a file FOLDER/hold-<step> exists, and gives up waiting as interrupted when the node is told to stop.

@@ -11,9 +11,9 @@ from pacsai.archive.dimse import CStoreArchive
 from pacsai.jobs import Jobs
 from pacsai.outbox import Outbox
 from pacsai.peers import free_port
+from tests.jobs.test_jobs import finished, wait_for
 from tests.phantoms import write_ct_series
 from tests.services import PYNETDICOM_SOCKET, orthanc
-from tests.test_jobs import finished, wait_for
 
 
 class PackAndDeliver:

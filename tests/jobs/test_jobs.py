@@ -193,7 +193,7 @@ def test_postgresql_does_the_same(tmp_path: Path) -> None:
 
 @contextmanager
 def node(folder: Path, *studies: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "tests.jobs_node", str(folder), "sqlite", *studies]
+    command = [sys.executable, "-m", "tests.jobs.jobs_node", str(folder), "sqlite", *studies]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         yield process
