@@ -44,7 +44,7 @@ AE_TITLE = "PACSAI"
 SEED = 2026
 PENDING = (0xFF00, 0xFF01)
 """C-FIND statuses with which a match comes (PS3.4 C.4.1.1.4)."""
-FINAL = ("delivered", "refused by the archive", "not analysed: ", "failed: ")
+FINAL = ("delivered", "refused by the archive", "not sent", "not analysed: ", "failed: ")
 
 
 class DemoError(Exception):

@@ -11,7 +11,10 @@ def state_of(events: Sequence[dict[str, Any]]) -> str:
     for event in reversed(events):
         match event["event"]:
             case "delivered":
-                return f"{_outcome(events, event)}, delivered"
+                kept_back = f", {event['kept_back']} objects kept back" if event.get("kept_back") else ""
+                return f"{_outcome(events, event)}, delivered{kept_back}"
+            case "not sent":
+                return f"{_outcome(events, event)}; not sent, {event['reason']}"
             case "refused by the archive":
                 return f"{_outcome(events, event)}, refused by the archive: {event['reason']}"
             case "analysed":

@@ -58,6 +58,17 @@ class StudyWork:
 
     def analyse(self, study_instance_uid: str, revision: str, pipeline: str) -> str:
         """Run `pipeline` in a child process, pack its objects, return the parcel's id."""
+        story = self._spool.story_of(study_instance_uid)
+        story.tell("analysis started", pipeline=pipeline)
+        try:
+            report = self._analysed(study_instance_uid, revision, pipeline)
+        except Exception as error:
+            story.tell("failed", pipeline=pipeline, reason=str(error) or type(error).__name__)
+            raise
+        story.tell("analysed", parcel=report["result_id"], **_told(report))
+        return str(report["result_id"])
+
+    def _analysed(self, study_instance_uid: str, revision: str, pipeline: str) -> dict[str, Any]:
         package = self._packages[pipeline]
         key = f"{self._spool.key(study_instance_uid)}-{revision[:16]}-{pipeline}"
         request = Request(
@@ -70,27 +81,27 @@ class StudyWork:
             folder=str(self._site.node.data / "work" / key),
             now=datetime.now(UTC).isoformat(),
         )
-        story = self._spool.story_of(study_instance_uid)
-        story.tell("analysis started", pipeline=pipeline)
         report = self._report(request, package)
-        parcel = self._pack(report, revision)
+        self._pack(report, revision)
         shutil.rmtree(request.folder, ignore_errors=True)
-        story.tell("analysed", parcel=parcel, **_told(report))
-        return parcel
+        return report
 
     def deliver(self, parcel_id: str) -> None:
         """Send the parcel's objects; raises ArchiveUnavailable when the archive should be tried again."""
         parcel = self._outbox.read(parcel_id)
         story = self._spool.story_of(parcel.study_instance_uid)
+        kept_back = sum(bool(one["problems"]) for one in parcel.summary["objects"])
         if not parcel.objects:
-            story.tell("not analysed", pipeline=parcel.pipeline, reason=parcel.summary["reason"])
+            reason = "none passed the conformance gate" if kept_back else "none may be made of such a study"
+            story.tell("not sent", parcel=parcel_id, pipeline=parcel.pipeline, reason=f"objects: {reason}")
             return
         try:
             delivery = self._outbox.deliver(parcel_id, self._archive)
         except DeliveryRefused as refusal:
             story.tell("refused by the archive", parcel=parcel_id, pipeline=parcel.pipeline, reason=str(refusal))
             raise
-        story.tell("delivered", parcel=parcel_id, pipeline=parcel.pipeline, objects=len(delivery.answers))
+        objects = len(delivery.answers)
+        story.tell("delivered", parcel=parcel_id, pipeline=parcel.pipeline, objects=objects, kept_back=kept_back)
 
     def _report(self, request: Request, package: Package) -> dict[str, Any]:
         """Return the report of the analysis or, where it breaks, of its refusal for that reason."""
@@ -111,14 +122,14 @@ class StudyWork:
         except child.Ended:
             raise Interrupted from None
 
-    def _pack(self, report: dict[str, Any], revision: str) -> str:
+    def _pack(self, report: dict[str, Any], revision: str) -> None:
         """Pack the objects that passed the gate; the others are kept for a look, told in the report, never sent."""
         for one in report["objects"]:
             if one["problems"]:
                 kept = self._site.node.data / "refused" / report["result_id"]
                 kept.mkdir(parents=True, exist_ok=True)
                 one["file"] = shutil.copy2(one["file"], kept)
-        parcel = self._outbox.pack(
+        self._outbox.pack(
             report["result_id"],
             [Path(one["file"]) for one in report["objects"] if not one["problems"]],
             study_instance_uid=report["study_instance_uid"],
@@ -126,7 +137,6 @@ class StudyWork:
             revision=revision,
             summary=report,
         )
-        return parcel.id
 
 
 def _told(report: dict[str, Any]) -> dict[str, Any]:
