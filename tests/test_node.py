@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from pacsai.peers import free_port
 from tests.nodes import RunningNode, serving, wait_until, write_site
 from tests.phantoms import write_ct_series
-from tests.services import Orthanc, orthanc
+from tests.services import Orthanc, answering_scp, orthanc
 from tests.toys import toy_pipeline
 
 
@@ -170,3 +172,42 @@ def test_two_patients_under_one_study_uid_are_told_and_nothing_is_made_of_them(t
         stored(node, other)
         assert "more than one patient" in node.wait_for(uid, "not analysed")
         assert archive.count() == 0
+
+
+def test_an_archive_that_refuses_is_told_in_its_words(tmp_path: Path, study: Path) -> None:
+    folder = toy_pipeline(tmp_path / "pipelines")
+    with answering_scp(0xA900) as (port, received):
+        config = write_site(
+            tmp_path,
+            archive={"kind": "dimse", "ae_title": "ANSWERS", "host": "127.0.0.1", "port": port},
+            pipelines={folder.name: {"folder": str(folder)}},
+        )
+        with serving(config) as node:
+            stored(node, study)
+            state = node.wait_for(uid_of(study), "refused by the archive")
+            assert "3 of 3 objects" in state
+            assert [job["state"] for job in node.ask("jobs")] == ["failed"]
+    assert len(received) == 3
+
+
+def test_a_folder_takes_the_results_too(tmp_path: Path, study: Path) -> None:
+    folder = toy_pipeline(tmp_path / "pipelines")
+    config = write_site(
+        tmp_path,
+        archive={"kind": "folder", "path": "./results"},
+        pipelines={folder.name: {"folder": str(folder), "results": ["SEG", "SR", "GSPS", "SC", "KO"]}},
+    )
+    with serving(config) as node:
+        stored(node, study)
+        node.wait_for(uid_of(study), "delivered")
+    assert len(list((tmp_path / "results").rglob("*.dcm"))) == 5
+
+
+def test_a_site_file_that_cannot_be_used_ends_the_start_in_one_line(tmp_path: Path) -> None:
+    config = write_site(tmp_path, archive={"kind": "folder", "path": "./r"}, pipelines={"chest_ct_nodles": {}})
+    finished = subprocess.run(
+        [sys.executable, "-m", "pacsai", "serve", "--config", str(config)], capture_output=True, text=True, timeout=60
+    )
+    assert finished.returncode == 2
+    assert "pipelines.chest_ct_nodles: no such pipeline; there are chest_ct_nodules" in finished.stderr
+    assert "Traceback" not in finished.stderr
