@@ -15,6 +15,10 @@ from rich.table import Table
 from pacsai.cli.common import CommandError, JsonOption, errors, out, print_json, told_plainly
 from pacsai.pipeline import Condition
 
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Change an acceptance rule for a trial, e.g. instances.min=1."),
+]
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="A pipeline's name, or the path of its folder.")]
 
 
@@ -22,10 +26,7 @@ def analyse(
     pipeline: Pipeline,
     folder: Annotated[Path, typer.Argument(help="A folder with the DICOM files of one study.", exists=True)],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the objects and report.json go.")],
-    accept: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Change an acceptance rule for a trial, e.g. instances.min=1."),
-    ] = None,
+    accept: AcceptOption = None,
     result: Annotated[list[str] | None, typer.Option(help="Kinds of objects: SEG, SR, GSPS, SC, KO.")] = None,
     study: Annotated[str | None, typer.Option(help="Which study, where the folder holds several.")] = None,
     json: JsonOption = False,
@@ -68,14 +69,20 @@ def evaluate(
     studies: Annotated[Path, typer.Option(help="A folder of studies, one folder each.", exists=True)],
     truth: Annotated[Path, typer.Option(help="CSV: seriesuid,coordX,coordY,coordZ,diameter_mm.", exists=True)],
     excluded: Annotated[Path | None, typer.Option(help="Findings that count neither as hit nor as false.")] = None,
+    accept: AcceptOption = None,
     plot: Annotated[Path | None, typer.Option(help="Write the FROC curve as a PNG.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Score a pipeline against a truth file by the LUNA16 protocol."""
     from pacsai.evaluate import evaluate_folder
+    from pacsai.registry import find
 
-    with told_plainly():
-        scores = evaluate_folder(pipeline, studies, truth, excluded=excluded, plot=plot)
+    with told_plainly(), errors.status("reading headers ...") as status:
+        package = find(pipeline)
+        accepts = relaxed(package.manifest.accepts, accept or [])
+        scores = evaluate_folder(
+            package, studies, truth, accepts=accepts, excluded=excluded, plot=plot, tell=status.update
+        )
     if json:
         print_json(scores)
         return

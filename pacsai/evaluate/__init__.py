@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ from pacsai.evaluate.froc_plot import plot as draw_plot
 from pacsai.finding import Outcome, Result
 from pacsai.flow import read
 from pacsai.pipeline import Condition, VolumePipeline
-from pacsai.registry import PipelineError, find
+from pacsai.registry import Package, PipelineError
 from pacsai.selection import select
 from pacsai.study import Study
 from pacsai.study.reading import read_folder
@@ -79,27 +79,35 @@ def evaluate(
 
 
 def evaluate_folder(
-    pipeline: str, studies: Path, truth: Path, *, excluded: Path | None = None, plot: Path | None = None
+    package: Package,
+    studies: Path,
+    truth: Path,
+    *,
+    accepts: Mapping[str, Condition] | None = None,
+    excluded: Path | None = None,
+    plot: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Return the scores of the pipeline called `pipeline` on DICOM studies.
+    """Return the scores of a pipeline on DICOM studies.
 
     Parameters
     ----------
-    pipeline : str
-        Name, or path of its folder.
+    accepts : mapping, optional
+        Acceptance rules in place of the manifest's.
     studies : Path
         Folder of studies, in any arrangement; one series of each is analysed, selected as the node selects it.
     truth, excluded : Path
         Tables as `froc.read_truth` takes them.
     plot : Path, optional
         Where the FROC curve goes, as a PNG.
+    tell : callable
+        Is given a line on the progress before each study.
 
     Raises
     ------
     PipelineError
         The pipeline cannot be used, or there is nothing to score.
     """
-    package = find(pipeline)
     try:
         lesions, left_out = read_truth(truth), read_truth(excluded) if excluded else ()
     except TruthError as error:
@@ -108,16 +116,19 @@ def evaluate_folder(
     found = read_folder(studies)
     if not found:
         raise PipelineError(f"{studies}: there is no DICOM study in this folder")
-    cases = _cases(found, package.manifest.accepts, known)
+    cases = _cases(found, accepts or package.manifest.accepts, known, tell)
     scores = evaluate(package.load(), cases, lesions, left_out)
     if plot:
         draw_plot(scores.froc, package.name).save(plot, format="PNG")
     return scores.as_json()
 
 
-def _cases(studies: Iterable[Study], accepts: Mapping[str, Condition], known: set[str]) -> Iterator[Case]:
+def _cases(
+    studies: Sequence[Study], accepts: Mapping[str, Condition], known: set[str], tell: Callable[[str], None]
+) -> Iterator[Case]:
     """Yield a case for each study, its volume read only when it is asked for."""
-    for study in studies:
+    for number, study in enumerate(studies, start=1):
+        tell(f"study {number} of {len(studies)}")
         selection = select(study, accepts)
         volume, refusal = read(selection, accepts)
         yield Case(

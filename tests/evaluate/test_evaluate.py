@@ -16,7 +16,7 @@ from pacsai import terms
 from pacsai.evaluate import Case, evaluate, evaluate_folder
 from pacsai.evaluate.froc import Truth
 from pacsai.finding import Finding, Result
-from pacsai.registry import PipelineError
+from pacsai.registry import PipelineError, read_package
 from pacsai.volume import Volume
 from tests.phantoms import axial_affine, write_ct_series
 from tests.toys import toy_pipeline
@@ -88,7 +88,7 @@ def test_a_folder_of_studies_is_scored(tmp_path: Path) -> None:
     rows = (f"{series[0]},30,20,12,6", f"{series[0]},40,40,4,6", "9.9.9,0,0,0,6")
     truth.write_text(HEADER + "\n".join(rows) + "\n")
     picture = tmp_path / "froc.png"
-    scores = evaluate_folder(str(toy_pipeline(tmp_path)), tmp_path / "studies", truth, plot=picture)
+    scores = evaluate_folder(read_package(toy_pipeline(tmp_path)), tmp_path / "studies", truth, plot=picture)
     assert json.loads(json.dumps(scores)) == scores
     assert scores["scans"] == 2
     assert [hit["coordX"] for hit in scores["hits"]] == [30.0]
@@ -105,7 +105,7 @@ def test_excluded_findings_are_left_out_of_the_false_marks(tmp_path: Path) -> No
     truth, excluded = tmp_path / "truth.csv", tmp_path / "excluded.csv"
     truth.write_text(HEADER + f"{series},5,5,4,6\n")
     excluded.write_text(HEADER + f"{series},30,20,12,-1\n")
-    scores = evaluate_folder(str(toy_pipeline(tmp_path)), tmp_path / "studies", truth, excluded=excluded)
+    scores = evaluate_folder(read_package(toy_pipeline(tmp_path)), tmp_path / "studies", truth, excluded=excluded)
     assert (scores["hits"], scores["froc"]) == ([], [])
 
 
@@ -113,7 +113,7 @@ def test_a_study_that_is_refused_is_told_with_its_reason(tmp_path: Path) -> None
     series = write_study(tmp_path / "studies" / "a", [], Modality="MR")
     truth = tmp_path / "truth.csv"
     truth.write_text(HEADER + f"{series},5,5,4,6\n")
-    scores = evaluate_folder(str(toy_pipeline(tmp_path)), tmp_path / "studies", truth)
+    scores = evaluate_folder(read_package(toy_pipeline(tmp_path)), tmp_path / "studies", truth)
     assert len(scores["misses"]) == 1
     assert scores["not_analysed"][series]
 
@@ -124,6 +124,6 @@ def test_what_cannot_be_scored_is_told(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text(HEADER)
     toy = str(toy_pipeline(tmp_path))
     with pytest.raises(PipelineError, match="no DICOM study"):
-        evaluate_folder(toy, tmp_path / "studies", tmp_path / "truth.csv")
+        evaluate_folder(read_package(Path(toy)), tmp_path / "studies", tmp_path / "truth.csv")
     with pytest.raises(PipelineError, match="lacks the column"):
-        evaluate_folder(toy, tmp_path / "studies", tmp_path / "bad.csv")
+        evaluate_folder(read_package(Path(toy)), tmp_path / "studies", tmp_path / "bad.csv")
