@@ -11,12 +11,9 @@ SOURCES = sorted([*ROOT.glob("pacsai/**/*.py"), *ROOT.glob("pipelines/**/*.py")]
 
 
 def function_lengths() -> list[int]:
-    lengths = []
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lengths.append((node.end_lineno or 0) - node.lineno + 1)
-    return lengths
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES]
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return [(function.end_lineno or 0) - function.lineno + 1 for function in functions]
 
 
 def module_lengths() -> dict[str, int]:
