@@ -12,13 +12,15 @@ and checking folders is registry.py's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydicom.datadict import tag_for_keyword
 
 from pacsai.finding import Result
-from pacsai.volume import Volume
+
+if TYPE_CHECKING:  # manifests are read in milliseconds; voxels bring scipy with them
+    from pacsai.volume import Volume
 
 NODE_TERMS = ("BodyPart", "instances")
 """Acceptance keys of the node's own: the recognised body part, the number of images. Others are DICOM keywords."""

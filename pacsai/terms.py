@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
-from pydicom.sr._concepts_dict import concepts  # no public way leads from (scheme, value) to the meanings
-
 _Concepts = Mapping[str, Mapping[str, Mapping[str, tuple[str, object]]]]  # scheme: keyword: value: (meaning, CIDs)
 
 
@@ -133,6 +131,8 @@ def _dictionary() -> Mapping[tuple[str, str], frozenset[str]]:
 
     No public way leads there. Imported late: its table takes as long as the rest of a short command.
     """
+    from pydicom.sr._concepts_dict import concepts
+
     turned: dict[tuple[str, str], set[str]] = {}
     for scheme, keywords in cast(_Concepts, concepts).items():
         for entries in keywords.values():
