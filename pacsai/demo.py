@@ -42,6 +42,8 @@ from pacsai.wrap import About, write_ct
 
 AE_TITLE = "PACSAI"
 SEED = 2026
+MATTERS_MM = 6.0
+"""Solid nodules under this size need no routine follow-up (Fleischner Society, Radiology 2017;284:228)."""
 PENDING = (0xFF00, 0xFF01)
 """C-FIND statuses with which a match comes (PS3.4 C.4.1.1.4)."""
 FINAL = ("delivered", "refused by the archive", "not sent", "not analysed: ", "failed: ")
@@ -207,6 +209,11 @@ def matched(
     """Return each lesion with the most probable finding inside it, None where it was missed."""
     ranked = sorted(findings, key=lambda finding: -finding["probability"])
     return [(lesion, next((one for one in ranked if _inside(one, lesion)), None)) for lesion in lesions]
+
+
+def missed(findings: Sequence[dict[str, Any]], lesions: Sequence[Lesion]) -> int:
+    """Return how many lesions that matter have no finding in them."""
+    return sum(one is None and lesion.diameter_mm >= MATTERS_MM for lesion, one in matched(findings, lesions))
 
 
 def _inside(finding: dict[str, Any], lesion: Lesion) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 from pydantic import ValidationError
+from rich.box import SIMPLE
 from rich.table import Table
 
 from pacsai.cli.common import CommandError, JsonOption, errors, out, print_json, told_plainly
@@ -154,7 +155,9 @@ def print_report(report: dict[str, Any]) -> None:
 
 def findings_table(findings: list[dict[str, Any]]) -> Table:
     """Return the findings as a table."""
-    table = Table("finding", "probability", "centre LPS mm", "long x short mm", "volume mm3", "mean HU", "kind")
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("finding", "prob.", "centre LPS mm", "axes mm", "mm3", "mean HU", "kind"):
+        table.add_column(name, no_wrap=name != "kind")
     for one in findings:
         axes = f"{one.get('long_axis_mm', 0):.1f} x {one.get('short_axis_mm', 0):.1f}"
         centre = ", ".join(f"{coordinate:.0f}" for coordinate in one["centre_mm"])
