@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from pacsai.cli.common import CommandError, ConfigOption, JsonOption, load_site, out, print_json
 from pacsai.cli.offline import findings_table
 from pacsai.spool import Spool
 from pacsai.state import state_of
 
-LISTED = ("at", "event", "findings", "series", "objects")
-"""What of an event is not told among its words."""
+STUDY_COLUMN = Column("study", overflow="fold", ratio=1)
+"""UIDs are for copying: folded in a narrow window, never cut."""
+APART = ("at", "event", "revision", "quarantine")
+"""What of an event is not told among its words; lists are told below them."""
 
 
 def studies(config: ConfigOption, json: JsonOption = False) -> None:
@@ -23,7 +25,7 @@ def studies(config: ConfigOption, json: JsonOption = False) -> None:
     if json:
         print_json(rows)
         return
-    table = Table("study", "instances", "state")
+    table = Table(STUDY_COLUMN, "instances", "state")
     for row in rows:
         table.add_row(row["study_instance_uid"], str(row["instances"]), row["state"])
     out.print(table)
@@ -54,9 +56,9 @@ def jobs(config: ConfigOption, json: JsonOption = False) -> None:
     if json:
         print_json(rows)
         return
-    table = Table("study", "state", "updated", "detail")
+    table = Table(STUDY_COLUMN, "state", "updated", "detail")
     for row in rows:
-        table.add_row(row["study_instance_uid"], row["state"], str(row["updated"]), row["detail"])
+        table.add_row(row["study_instance_uid"], row["state"], f"{row['updated']:%Y-%m-%d %H:%M:%S}", row["detail"])
     out.print(table)
 
 
@@ -69,10 +71,13 @@ def _row(spool: Spool, uid: str) -> dict[str, Any]:
 
 
 def _print_event(event: dict[str, Any]) -> None:
-    details = {key: value for key, value in event.items() if key not in LISTED}
+    details = {key: value for key, value in event.items() if key not in APART and not isinstance(value, list)}
     words = "  ".join(f"{key}={value}" for key, value in details.items() if value not in ("", None))
     out.print(f"[dim]{event['at']}[/]  [bold]{event['event']}[/]  {words}", soft_wrap=True)
     for series in event.get("series", []):
         out.print(f"    {'taken' if series['taken'] else 'left '}  {series['description']}: {series['reason']}")
     if event.get("findings"):
         out.print(findings_table(event["findings"]))
+    for one in event["objects"] if event["event"] == "analysed" else ():
+        kept_back = f"  [red]kept back: {'; '.join(one['problems'])}[/]" if one["problems"] else ""
+        out.print(f"    {one['kind']:5} {one['sop_instance_uid']}{kept_back}", soft_wrap=True)
