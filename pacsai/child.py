@@ -88,7 +88,8 @@ def run(request: Request, limits: Resources, ending: threading.Event) -> dict[st
     Ended
         `ending` was set before it was done.
     """
-    child = subprocess.Popen([sys.executable, "-m", "pacsai.child"], stdin=subprocess.PIPE)
+    # What a pipeline prints goes to the log: the node's standard output has one line, "ready".
+    child = subprocess.Popen([sys.executable, "-m", "pacsai.child"], stdin=subprocess.PIPE, stdout=sys.stderr)
     try:
         _limit_memory(child.pid, limits.memory_gb)
         _hand_over(child, request)

@@ -5,6 +5,7 @@ Knows when things happen; what an analysis is, is flow.py's, and how jobs surviv
 
 from __future__ import annotations
 
+import shutil
 import threading
 from datetime import UTC, datetime
 from types import TracebackType
@@ -37,6 +38,7 @@ class Node:
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
     def __enter__(self) -> Node:
+        shutil.rmtree(self.site.node.data / "work", ignore_errors=True)  # analyses that were cut off begin anew
         self.spool.start()
         self.jobs.start()
         self.receiver.start()

@@ -107,6 +107,7 @@ def test_a_node_killed_during_the_analysis_gives_one_set_of_results_after_a_rest
         with serving(config) as node:
             node.wait_for(uid, "delivered")
             assert kinds(archive, uid) == {"SEG": 1, "SR": 1, "PR": 1}
+        assert list((tmp_path / "data" / "work").iterdir()) == []
 
 
 def test_an_archive_that_is_down_gets_the_results_when_it_is_back_even_over_a_restart(
