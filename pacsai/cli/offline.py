@@ -142,7 +142,8 @@ def relaxed(accepts: Mapping[str, Condition], changes: list[str]) -> dict[str, C
 
 def print_report(report: dict[str, Any]) -> None:
     """Print a report for a person: outcome, findings, series, objects."""
-    out.print(f"[bold]{report['pipeline']} {report['version']}: {report['outcome']}[/] {report['reason']}")
+    reason = f" because {report['reason']}" if report["reason"] else ""
+    out.print(f"[bold]{report['pipeline']} {report['version']}: {report['outcome']}[/]{reason}")
     if report["findings"]:
         out.print(findings_table(report["findings"]))
     for series in report["series"]:
