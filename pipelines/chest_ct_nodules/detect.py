@@ -20,7 +20,7 @@ from pipelines.chest_ct_nodules.net import Networks, scaled
 from pipelines.chest_ct_nodules.phantom.fields import Array, resized
 from pipelines.chest_ct_nodules.phantom.scanner import linear_matrix
 
-THRESHOLD = 0.5
+THRESHOLD = 0.65
 """The shipped operating point: marks of lower probability are not reported."""
 AIR_HU = -1000.0
 MARGIN_MM = 12.0
