@@ -157,14 +157,17 @@ def report_of(running: RunningNode) -> dict[str, Any]:
 
 
 def objects_in(peer: Peer, study_instance_uid: str) -> Counter[str]:
-    """Ask the archive by C-FIND what it holds of the study: instances by modality and series description."""
+    """Ask the archive by C-FIND what it holds of the study: instances by modality and series description.
+
+    qrscp of pynetdicom 3.0 answers a query for series once for each instance, so series are told apart by UID.
+    """
     held: Counter[str] = Counter()
     query = Dataset()
     query.QueryRetrieveLevel = "SERIES"
     query.StudyInstanceUID = study_instance_uid
     for keyword in ("SeriesInstanceUID", "Modality", "SeriesDescription"):
         setattr(query, keyword, "")
-    for series in _find(peer, query):
+    for series in {str(one.SeriesInstanceUID): one for one in _find(peer, query)}.values():
         instances = Dataset()
         instances.QueryRetrieveLevel = "IMAGE"
         instances.StudyInstanceUID = study_instance_uid
