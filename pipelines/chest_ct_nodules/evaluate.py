@@ -80,7 +80,7 @@ def groups(froc: Froc) -> dict[str, Callable[[Truth], bool]]:
 
 
 def table(froc: Froc) -> list[tuple[str, int, tuple[float, ...]]]:
-    """Return (subset, lesions, sensitivity at each of TABLE_RATES); the thresholds are those of all lesions together."""
+    """Return (subset, lesions, sensitivity at TABLE_RATES); the thresholds are those of all lesions together."""
     thresholds = [min(t for rate, _, t in froc.curve if rate <= wanted) for wanted in TABLE_RATES]
     rows = []
     for name, belongs in groups(froc).items():
