@@ -135,7 +135,7 @@ def qrscp(folder: Path, *, port: int = 0, ae_title: str = "QRSCP") -> Iterator[D
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """Run PostgreSQL on a fresh cluster under `folder`; gives its postgresql:// URL. It refuses to run as root."""
-    needs("initdb", "pg_ctl")
+    initdb, pg_ctl = _of_postgresql("initdb"), _of_postgresql("pg_ctl")
     port, cluster = free_port(), folder / "postgresql"
     cluster.mkdir(parents=True)
     as_postgres: tuple[str, ...] = ()
@@ -145,12 +145,12 @@ def postgresql(folder: Path) -> Iterator[str]:
         as_postgres = ("runuser", "-u", "postgres", "--")
     start = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={cluster} -c fsync=off"
     log = str(cluster / "log.txt")
-    _run(*as_postgres, "initdb", "-D", str(cluster / "data"), "-A", "trust", "-U", "pacsai")
-    _run(*as_postgres, "pg_ctl", "-D", str(cluster / "data"), "-l", log, "-o", start, "-w", "-t", "180", "start")
+    _run(*as_postgres, initdb, "-D", str(cluster / "data"), "-A", "trust", "-U", "pacsai")
+    _run(*as_postgres, pg_ctl, "-D", str(cluster / "data"), "-l", log, "-o", start, "-w", "-t", "180", "start")
     try:
         yield f"postgresql://pacsai@127.0.0.1:{port}/pacsai"
     finally:
-        _run(*as_postgres, "pg_ctl", "-D", str(cluster / "data"), "-m", "immediate", "-w", "stop")
+        _run(*as_postgres, pg_ctl, "-D", str(cluster / "data"), "-m", "immediate", "-w", "stop")
 
 
 def echoes(peer: DicomPeer) -> bool:
@@ -205,6 +205,15 @@ def _orthanc_answers(archive: Orthanc) -> bool:
         return False
     asks_who = response.status_code == httpx.codes.UNAUTHORIZED
     return (asks_who or response.json()["DicomPort"] == archive.dicom_port) and listens(archive.dicom_port)
+
+
+def _of_postgresql(program: str) -> str:
+    """Return the path of a server program, which Debian keeps out of PATH."""
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
+    found = shutil.which(program) or (str(debian[-1]) if debian else None)
+    if found is None:
+        missing(f"the program {program} (Debian package postgresql)")
+    return str(found)
 
 
 def _open_way_to(folder: Path) -> None:
