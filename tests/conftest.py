@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# pynetdicom installs programs named like DCMTK's (storescu, echoscu, ...) beside Python; the tests mean DCMTK's.
+SCRIPTS = str(Path(sys.prefix) / "bin")
+os.environ["PATH"] = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != SCRIPTS)
 
 
 def missing(what: str) -> None:

@@ -93,7 +93,7 @@ def detect(
     spacing_mm : (z, y, x)
         Distance of neighbouring voxel centres, millimetres.
     lungs_mask : bool [k, j, i]
-        Where to search: the lungs, closed by about 10 mm and widened by 3-4 mm (`lungs.Lungs.closed`).
+        Where to search: the lungs, closed by 16 mm and widened by 3-4 mm (`lungs.Lungs.closed`).
     networks : Networks
         The three trained networks (`net.load_networks`).
     threshold : float
