@@ -276,6 +276,7 @@ def test_a_disk_that_fills_up_is_answered_with_out_of_resources(
 ) -> None:
     disk = tmp_path / "data-0"
     disk.mkdir()
+    needs("mount", "umount")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True)
     if mounted.returncode:
         pytest.skip("a small file system can only be mounted by root")

@@ -17,6 +17,7 @@ import pydicom
 import pytest
 
 from pacsai.spool import Arrival, Reception, Spool, SpoolFull
+from tests.conftest import needs
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -131,6 +132,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Return a folder on a file system of one megabyte."""
     folder = tmp_path / "small"
     folder.mkdir()
+    needs("mount", "umount")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
         pytest.skip("a small file system can only be mounted by root")
