@@ -62,10 +62,10 @@ class Work(Protocol):
     An exception ends the pipeline's part of the job as failed, with its message as the reason a person reads.
     """
 
-    def plan(self, study_uid: str, revision: str) -> list[str]:
+    def plan(self, study_instance_uid: str, revision: str) -> list[str]:
         """Return the names of the pipelines to run on this revision of the study."""
 
-    def analyse(self, study_uid: str, revision: str, pipeline: str) -> str:
+    def analyse(self, study_instance_uid: str, revision: str, pipeline: str) -> str:
         """Run the pipeline, pack its objects and return the parcel's id. Raises `Interrupted` when the node stops."""
 
     def deliver(self, parcel_id: str) -> None:
@@ -121,16 +121,16 @@ class Jobs:
         DBOS.destroy(workflow_completion_timeout_sec=math.ceil(grace_s))
         _running = None
 
-    def submit(self, study_uid: str, revision: str) -> str:
+    def submit(self, study_instance_uid: str, revision: str) -> str:
         """Queue the analysis of one revision of a study and return the job's id; a second time changes nothing."""
-        job_id = _job_id(study_uid, revision)
+        job_id = _job_id(study_instance_uid, revision)
         with SetWorkflowID(job_id):
-            DBOS.enqueue_workflow(ANALYSES, _job, study_uid, revision)
+            DBOS.enqueue_workflow(ANALYSES, _job, study_instance_uid, revision)
         return job_id
 
-    def list(self, study_uid: str | None = None) -> tuple[Job, ...]:
+    def list(self, study_instance_uid: str | None = None) -> tuple[Job, ...]:
         """Return the jobs of all studies, or of one, oldest first."""
-        return list_jobs(self.url, study_uid)
+        return list_jobs(self.url, study_instance_uid)
 
     def _launch(self) -> None:
         _quiet_engine()
@@ -157,14 +157,14 @@ def database_url(database: str, data: Path) -> str:
     return URL.create("sqlite", database=str(data.resolve() / "jobs.db")).render_as_string()
 
 
-def list_jobs(url: str, study_uid: str | None = None) -> tuple[Job, ...]:
+def list_jobs(url: str, study_instance_uid: str | None = None) -> tuple[Job, ...]:
     """Return the jobs kept at `database_url`, oldest first. Reads only, beside a running node or without one."""
     address = make_url(url)
     if address.get_backend_name() == "sqlite" and not Path(str(address.database)).is_file():
         return ()
     client = DBOSClient(system_database_url=url, serializer=DBOSPortableJSONSerializer())
     try:
-        found = client.list_workflows(workflow_id_prefix=_study_key(study_uid) if study_uid else None)
+        found = client.list_workflows(workflow_id_prefix=_study_key(study_instance_uid) if study_instance_uid else None)
     except (OperationalError, ProgrammingError) as error:
         if "no such table" in str(error.orig) or "does not exist" in str(error.orig):
             return ()  # no node has started on this database yet, or the first is just making its tables
@@ -184,17 +184,17 @@ _running: Jobs | None = None
 
 
 @DBOS.workflow(name=JOB, max_recovery_attempts=RECOVERIES)
-def _job(study_uid: str, revision: str) -> list[str]:
+def _job(study_instance_uid: str, revision: str) -> list[str]:
     """Plan, analyse with each pipeline and queue each parcel's delivery; returns what failed, a sentence each."""
     jobs = _current()
-    plan = _step("plan", partial(jobs.work.plan, study_uid, revision))
+    plan = _step("plan", partial(jobs.work.plan, study_instance_uid, revision))
     if "done" not in plan:
         return [f"which pipelines to run could not be decided: {plan['failed']}"]
     failures = []
     for pipeline in plan["done"]:
-        parcel = _step("analyse", partial(jobs.work.analyse, study_uid, revision, pipeline))
+        parcel = _step("analyse", partial(jobs.work.analyse, study_instance_uid, revision, pipeline))
         if "done" in parcel:
-            _queue_delivery(_job_id(study_uid, revision), pipeline, parcel["done"], attempt=1)
+            _queue_delivery(_job_id(study_instance_uid, revision), pipeline, parcel["done"], attempt=1)
         else:
             failures.append(f"{pipeline}: {parcel['failed']}")
     return failures
@@ -263,12 +263,12 @@ def _current() -> Jobs:
     return _running
 
 
-def _job_id(study_uid: str, revision: str) -> str:
-    return f"{_study_key(study_uid)}-{hashlib.sha256(revision.encode()).hexdigest()[:16]}"
+def _job_id(study_instance_uid: str, revision: str) -> str:
+    return f"{_study_key(study_instance_uid)}-{hashlib.sha256(revision.encode()).hexdigest()[:16]}"
 
 
-def _study_key(study_uid: str) -> str:
-    return hashlib.sha256(study_uid.encode()).hexdigest()[:16]
+def _study_key(study_instance_uid: str) -> str:
+    return hashlib.sha256(study_instance_uid.encode()).hexdigest()[:16]
 
 
 def _delivery_id(job_id: str, pipeline: str, attempt: int) -> str:

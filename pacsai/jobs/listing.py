@@ -75,10 +75,10 @@ def fold(rows: Iterable[Row]) -> tuple[Job, ...]:
 
 def _job(row: Row, deliveries: Mapping[str, Row]) -> Job:
     parts = [row, *deliveries.values()]
-    study_uid, revision = row.input["args"]
+    study_instance_uid, revision = row.input["args"]
     return Job(
         id=row.workflow_id,
-        study_instance_uid=study_uid,
+        study_instance_uid=study_instance_uid,
         revision=revision,
         state=_state(parts),
         submitted=_time(row.created_at),

@@ -58,12 +58,6 @@ class Grid:
         places = np.asarray(xyz, dtype=np.float64) - self.affine[:3, 3]
         return (places @ np.linalg.inv(self.affine[:3, :3]).T)[..., ::-1]
 
-    def cropped(self, box: tuple[slice, slice, slice]) -> Grid:
-        """Return the part inside `box` (slices along k, j, i with whole, non-negative bounds), a view of the voxels."""
-        affine = self.affine.copy()
-        affine[:3, 3] = self.world_mm([part.indices(n)[0] for part, n in zip(box, self.shape_kji, strict=True)])
-        return Grid(self.array[box], affine)
-
     def resampled(self, spacing_mm: tuple[float, float, float]) -> Grid:
         """Return the grid over the same outer bounds at `spacing_mm` (z, y, x), linear between voxels.
 

@@ -156,14 +156,6 @@ def test_resampling_keeps_bounds_and_values_in_place() -> None:
     np.testing.assert_allclose(fine.array.ravel()[inside], (3 * k + 2 * j + i)[inside], atol=1e-4)
 
 
-def test_a_crop_stays_where_it_was() -> None:
-    grid = smooth_grid()
-    crop = grid.cropped((slice(2, 5), slice(1, 9), slice(3, 6)))
-    assert crop.shape_kji == (3, 8, 3)
-    np.testing.assert_allclose(crop.world_mm((1, 2, 0)), grid.world_mm((3, 3, 3)))
-    assert crop.array[1, 2, 0] == grid.array[3, 3, 3]
-
-
 def test_a_mask_made_on_a_finer_grid_is_pasted_back_on_its_voxels() -> None:
     grid = smooth_grid()
     mask = np.zeros(grid.shape_kji, dtype=bool)
