@@ -53,24 +53,24 @@ def _numbers(item: Dataset, keyword: str) -> list[int]:
 
 def _without_evidence(document: Dataset) -> Iterator[str]:
     """Yield what a document refers to in its content without naming it as evidence (PS3.3 C.17.2.3)."""
-    evidence: set[str] = set()
-    content: set[str] = set()
-    for path, item in items(document):
-        if "ReferencedSOPInstanceUID" in item:
-            (content if path.startswith("ContentSequence") else evidence).add(str(item.ReferencedSOPInstanceUID))
-    for uid in sorted(content - evidence):
+    for uid in _only_below("ContentSequence", document):
         yield f"the content refers to {uid}, which the evidence does not name"
 
 
 def _without_series(state: Dataset) -> Iterator[str]:
     """Yield what a presentation state annotates without listing it among its images (PS3.3 C.11.11)."""
-    listed: set[str] = set()
-    annotated: set[str] = set()
-    for path, item in items(state):
-        if "ReferencedSOPInstanceUID" in item:
-            (annotated if path.startswith("Graphic") else listed).add(str(item.ReferencedSOPInstanceUID))
-    for uid in sorted(annotated - listed):
+    for uid in _only_below("Graphic", state):
         yield f"an annotation refers to {uid}, which ReferencedSeriesSequence does not name"
+
+
+def _only_below(start: str, document: Dataset) -> list[str]:
+    """Return the instances that are referred to in sequences whose path begins with `start`, and nowhere else."""
+    below: set[str] = set()
+    elsewhere: set[str] = set()
+    for path, item in items(document):
+        if "ReferencedSOPInstanceUID" in item:
+            (below if path.startswith(start) else elsewhere).add(str(item.ReferencedSOPInstanceUID))
+    return sorted(below - elsewhere)
 
 
 def _tracks(one: ResultObject, objects: Sequence[ResultObject]) -> Iterator[str]:
