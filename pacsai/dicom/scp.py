@@ -111,7 +111,7 @@ class Receiver:
             (evt.EVT_ABORTED, self._on_abort),
             (evt.EVT_CONN_CLOSE, self._on_end),
         ]
-        address = (self._node.host, self._node.port)
+        address = (self._node.host, self._node.port or 0)
         try:
             self._server = self._ae.start_server(address, block=False, evt_handlers=handlers)
         except OSError as error:

@@ -1,0 +1,45 @@
+"""The archive: where results go, and where what is missing is asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pacsai.config.base import AbsolutePath, AETitle, HttpUrl, Port, Settings
+
+
+class DimseArchive(Settings):
+    """An archive that takes C-STORE."""
+
+    kind: Literal["dimse"]
+    ae_title: AETitle
+    host: str = Field(min_length=1)
+    port: Port
+
+
+class DicomWebArchive(Settings):
+    """An archive that takes STOW-RS; `url` is the base of its services, e.g. http://host:8042/dicom-web."""
+
+    kind: Literal["dicomweb"]
+    url: HttpUrl
+
+
+class OrthancArchive(Settings):
+    """An Orthanc, through its own REST interface."""
+
+    kind: Literal["orthanc"]
+    url: HttpUrl
+
+
+class FolderArchive(Settings):
+    """A folder that results are written into."""
+
+    kind: Literal["folder"]
+    path: AbsolutePath
+
+
+ArchiveSettings = Annotated[
+    DimseArchive | DicomWebArchive | OrthancArchive | FolderArchive,
+    Field(discriminator="kind"),
+]
