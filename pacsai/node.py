@@ -12,10 +12,12 @@ from types import TracebackType
 
 import structlog
 
+from pacsai import notices
 from pacsai.archive import open_archive
 from pacsai.config import Site
 from pacsai.dicom.scp import Receiver
 from pacsai.jobs import Jobs
+from pacsai.notices import Desk
 from pacsai.registry import Package, PipelineError, discover
 from pacsai.spool import Spool
 from pacsai.work import StudyWork
@@ -32,6 +34,7 @@ class Node:
         site.node.data.mkdir(parents=True, exist_ok=True)
         self.spool = Spool(site.node.data)
         self.receiver = Receiver(site.node, self.spool)
+        self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
         work = StudyWork(site, self.spool, self.packages, open_archive(site), self._ending)
         self.jobs = Jobs(site.jobs.database, site.node.data, work)
@@ -54,6 +57,10 @@ class Node:
         self.jobs.stop()
         self.spool.close()
 
+    def _handlers(self) -> dict[tuple[notices.Service, str], notices.Handler]:
+        """Return who deals with which notice."""
+        return {}
+
     def _watch(self) -> None:
         """Submit each study that has been quiet long enough, once for each revision of it."""
         period_s = min(1.0, self.site.study.quiet_s / 4)
@@ -62,6 +69,7 @@ class Node:
                 self._submit_complete()
             except Exception:
                 log.exception("complete studies could not be submitted; trying again")
+            self.desk.deal()
 
     def _submit_complete(self) -> None:
         for study_instance_uid in self.spool.complete(self.site.study.quiet_s, datetime.now(UTC)):

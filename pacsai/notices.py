@@ -10,16 +10,21 @@ import json
 import time
 import uuid
 from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
+import structlog
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
 from pacsai import durable
+from pacsai.story import Story
+
+log = structlog.get_logger()
 
 Service = Literal["N-ACTION", "N-EVENT-REPORT", "N-CREATE", "N-SET"]
 
@@ -70,6 +75,49 @@ def read(path: Path) -> Notice:
     """Return the notice that `path` holds."""
     said = json.loads(path.read_bytes())
     return Notice(**said | {"dataset": b64decode(said["dataset"])})
+
+
+Handler = Callable[[Notice], None]
+"""Deals with one notice. It may be called again after a crash, and must then lead to the same end."""
+
+
+class Desk:
+    """Brings each notice to who deals with it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the receiver keeps notices.
+    handlers : mapping
+        Who deals with what: handlers by service and SOP class UID.
+    story : Story
+        Told of notices that nobody can deal with.
+    """
+
+    def __init__(self, folder: Path, handlers: Mapping[tuple[Service, str], Handler], story: Story) -> None:
+        self._folder = folder
+        self._handlers = handlers
+        self._story = story
+
+    def deal(self) -> None:
+        """Deal with the notices that wait, oldest first. What a handler raises as OSError is tried again later."""
+        for path in pending(self._folder):
+            try:
+                self._deal_with(read(path))
+            except OSError as error:
+                log.warning("a notice waits", reason=str(error.strerror))
+                return
+            except Exception as error:  # a peer's data set can break its reader in any way
+                log.exception("a notice could not be dealt with")
+                self._story.tell("notice refused", reason=type(error).__name__, notice=path.name)
+            settle(path)
+
+    def _deal_with(self, notice: Notice) -> None:
+        handler = self._handlers.get((notice.service, notice.sop_class_uid))
+        if handler is None:
+            self._story.tell("notice ignored", service=notice.service, sop_class_uid=notice.sop_class_uid)
+        else:
+            handler(notice)
 
 
 def settle(path: Path) -> None:

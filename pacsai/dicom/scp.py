@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -25,12 +25,18 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    InstanceAvailabilityNotification,
+    ModalityPerformedProcedureStep,
+    StorageCommitmentPushModel,
+    Verification,
+)
 from pynetdicom.transport import ThreadedAssociationServer
 
+from pacsai import notices
 from pacsai.config import Node
 from pacsai.dicom import part10
 from pacsai.dicom.decoders import decodable_syntaxes
@@ -44,6 +50,7 @@ log = structlog.get_logger()
 SUCCESS = 0x0000
 KEPT_ANOTHER = 0xB000
 NO_ROOM = 0xA700
+PROCESSING_FAILURE = 0x0110
 CALLING_AE_TITLE_NOT_RECOGNIZED = 3
 CALLED_AE_TITLE_NOT_RECOGNIZED = 7
 """Diagnostics of A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
@@ -108,6 +115,10 @@ class Receiver:
             (evt.EVT_REJECTED, self._on_local_limit),
             (evt.EVT_DIMSE_RECV, self._on_message),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_N_ACTION, self._on_notice),
+            (evt.EVT_N_EVENT_REPORT, self._on_notice),
+            (evt.EVT_N_CREATE, self._on_notice),
+            (evt.EVT_N_SET, self._on_notice),
             (evt.EVT_ABORTED, self._on_abort),
             (evt.EVT_CONN_CLOSE, self._on_end),
         ]
@@ -232,6 +243,18 @@ class Receiver:
             log.error("an instance could not be kept", reason=reason)
             raise Refusal(NO_ROOM, f"cannot be kept now: {reason}", arrival.study_instance_uid) from error
 
+    # Notices
+
+    def _on_notice(self, event: Event) -> Any:
+        """Keep what a peer tells besides images, and only then answer success."""
+        request = cast(Any, event.request)
+        try:
+            notices.keep(self._node.data / "notices", _notice(event, self._clock()))
+        except OSError as error:
+            log.error("a notice could not be kept", reason=error.strerror)
+            return PROCESSING_FAILURE if isinstance(request, N_EVENT_REPORT) else (PROCESSING_FAILURE, None)
+        return (SUCCESS, None)
+
     def _tell_refusal(self, visit: Visit, event: Event, refusal: Refusal) -> None:
         """Tell of a refusal where a person will look for it; each reason once for an association."""
         if refusal.reason in visit.told:
@@ -254,6 +277,29 @@ class Receiver:
         return self._spool.story
 
 
+def _notice(event: Event, now: datetime) -> notices.Notice:
+    request = cast(Any, event.request)
+    name = type(request).__name__.replace("_", "-", 1).replace("_", "-")
+    content = {
+        "N-ACTION": "ActionInformation",
+        "N-EVENT-REPORT": "EventInformation",
+        "N-CREATE": "AttributeList",
+        "N-SET": "ModificationList",
+    }[name]
+    dataset = getattr(request, content)
+    return notices.Notice(
+        service=cast(notices.Service, name),
+        sop_class_uid=str(getattr(request, "AffectedSOPClassUID", None) or request.RequestedSOPClassUID),
+        sop_instance_uid=str(getattr(request, "AffectedSOPInstanceUID", None) or request.RequestedSOPInstanceUID),
+        type_id=getattr(request, "ActionTypeID", None) or getattr(request, "EventTypeID", None) or 0,
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+        dataset=dataset.getvalue() if dataset else b"",
+        calling_ae_title=event.assoc.requestor.ae_title,
+        address=event.assoc.requestor.address or "",
+        at=now.isoformat(),
+    )
+
+
 def _established(server: ThreadedAssociationServer) -> list[Association]:
     """Return the associations in use; a connection that asked for none yet is nobody's loss."""
     return [association for association in server.active_associations if association.is_established]
@@ -270,6 +316,9 @@ def _application_entity(node: Node) -> AE:
     entity.network_timeout = node.limits.network_timeout_s
     entity.connection_timeout = node.limits.network_timeout_s
     entity.add_supported_context(Verification)
+    for abstract_syntax in (InstanceAvailabilityNotification, ModalityPerformedProcedureStep):
+        entity.add_supported_context(abstract_syntax)
+    entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     syntaxes = list(decodable_syntaxes())
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), syntaxes)
