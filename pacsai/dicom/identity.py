@@ -46,7 +46,7 @@ class Identity:
     study_instance_uid: str
 
 
-def read_identity(dataset: BytesIO, transfer_syntax_uid: str) -> Identity:
+def read_identity(encoded: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
     """Return the identity of an encoded data set.
 
     Raises
@@ -55,10 +55,9 @@ def read_identity(dataset: BytesIO, transfer_syntax_uid: str) -> Identity:
         Status 0xC000 where the bytes are no data set, or one of the UIDs is missing or made of other characters.
     """
     syntax = UID(transfer_syntax_uid)
-    dataset.seek(0)
     try:
         header = read_dataset(
-            dataset,
+            BytesIO(encoded),
             is_implicit_VR=syntax.is_implicit_VR,
             is_little_endian=True,
             stop_when=lambda tag, _vr, _length: tag > _STUDY_INSTANCE_UID,
@@ -74,7 +73,9 @@ def read_identity(dataset: BytesIO, transfer_syntax_uid: str) -> Identity:
     )
 
 
-def agreed_identity(dataset: BytesIO, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Identity:
+def agreed_identity(
+    encoded: bytes | memoryview, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str
+) -> Identity:
     """Return the identity of a data set that is what the C-STORE request says it is.
 
     Raises
@@ -82,7 +83,7 @@ def agreed_identity(dataset: BytesIO, transfer_syntax_uid: str, sop_class_uid: s
     Refusal
         As `read_identity`; status 0xA900 where data set and request name different classes or instances.
     """
-    said = read_identity(dataset, transfer_syntax_uid)
+    said = read_identity(encoded, transfer_syntax_uid)
     if said.sop_class_uid != sop_class_uid:
         reason = f"SOP Class UID is {said.sop_class_uid} in the data set and {sop_class_uid} in the request"
         raise Refusal(DOES_NOT_MATCH, reason, said.study_instance_uid)

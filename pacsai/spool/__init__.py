@@ -12,40 +12,25 @@ folders are named by SHA-256 of the UIDs. Knows nothing of associations, and of 
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
-import shutil
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 
 import structlog
 
 from pacsai import durable
 from pacsai.dicom import part10
+from pacsai.dicom.identity import Identity
 from pacsai.spool import scan
 from pacsai.spool.index import Entry, SpoolIndex, revision_of
+from pacsai.spool.intake import Intake, Kept, Reception, SpoolFull, key, make_folder, study_json, told_as_full
 from pacsai.story import Story
 
+__all__ = ["Arrival", "Intake", "Kept", "Reception", "Spool", "SpoolFull"]
+
 log = structlog.get_logger()
-
-
-class SpoolFull(OSError):  # noqa: N818 (reads as what happened)
-    """There is no room for what arrives; the sender should try again later."""
-
-
-class Reception(StrEnum):
-    """What became of an arrival."""
-
-    NEW = "new"
-    SAME = "same"
-    CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,14 +43,6 @@ class Arrival:
     transfer_syntax_uid: str
     dataset: bytes | memoryview
 
-    @property
-    def digest(self) -> str:
-        """Return the SHA-256 (hex) of transfer syntax and data set.
-
-        The same image in another encoding is another arrival: telling the two equal would mean to decode them.
-        """
-        return part10.digest(self.transfer_syntax_uid, self.dataset)
-
 
 class Spool:
     """The inbox in the folder `data`; safe for several threads, and for readers in other processes."""
@@ -77,8 +54,7 @@ class Spool:
         for folder in (self._studies, self._quarantine):
             folder.mkdir(parents=True, exist_ok=True)
         self._index = SpoolIndex(data / "index.db")
-        self._locks = tuple(threading.Lock() for _ in range(64))
-        self._folder_lock = threading.Lock()
+        self._intake = Intake(data, self._index.study_of)
         self._told_complete: set[tuple[str, str]] = set()
         self.story = Story(data / "story.jsonl")
         """What has no study: refused associations, data that nobody can place."""
@@ -91,81 +67,63 @@ class Spool:
 
     def close(self) -> None:
         """Close the index."""
+        self._intake.close()
         self._index.close()
 
     # Receiving
 
     def receive(self, arrival: Arrival, now: datetime) -> Reception:
-        """Keep an arrival; when this returns, what it says survives a power cut.
-
-        The first bytes under a SOP Instance UID are kept for good; the same again change nothing, others go to
-        quarantine and are told in the study's story.
+        """Keep an arrival and enter it; when this returns, what it says survives a power cut.
 
         Raises
         ------
         SpoolFull
             When the disk or a quota is full; nothing of the arrival is left behind.
         """
-        sop_key = self.key(arrival.sop_instance_uid)
-        with self._locks[int(sop_key[:4], 16) % len(self._locks)], _told_as_full():
-            known = self._index.find(sop_key)
-            if known is None:
-                return self._keep(arrival, sop_key, now)
-            return self._compare(arrival, known)
+        said = Identity(arrival.sop_class_uid, arrival.sop_instance_uid, arrival.study_instance_uid)
+        with self._intake.begin(said.sop_class_uid, said.sop_instance_uid, arrival.transfer_syntax_uid) as incoming:
+            with told_as_full():
+                incoming.write(arrival.dataset)
+            kept = self._intake.keep(incoming, said)
+        with told_as_full():
+            return self.enter([kept], now)[0]
+
+    def enter(self, kept: Sequence[Kept], now: datetime) -> list[Reception]:
+        """Enter what `Intake` has kept, so that it counts; return what became of each."""
+        new = {self.key(one.sop_instance_uid): one for one in kept if one.reception is Reception.NEW}
+        entries = [(_entry(one), one.study_instance_uid) for one in new.values()]
+        added = self._index.add(entries, now.timestamp())
+        for study_instance_uid in added.woken:
+            if self._submitted_revision(self._folder(study_instance_uid)):
+                self.story_of(study_instance_uid).tell("reopened", detail="an instance arrived late")
+        strays = {entry.sop_key for entry in added.elsewhere}
+        for sop_key in strays:
+            self._quarantine_stray(new[sop_key])
+        return [Reception.CONFLICT if self.key(one.sop_instance_uid) in strays else one.reception for one in kept]
+
+    def scan(self) -> int:
+        """Bring the index up to the folders, as after the death of a process; return how many it did not know."""
+        return scan.bring_up(self._index, self._studies)
 
     def free_bytes(self) -> int:
         """Return the free space of the disk the spool lies on."""
-        return shutil.disk_usage(self._studies).free
+        return self._intake.free_bytes()
 
-    def _keep(self, arrival: Arrival, sop_key: str, now: datetime) -> Reception:
-        folder = self._prepared_folder(arrival.study_instance_uid)
-        path = folder / "instances" / f"{sop_key}.dcm"
-        head = part10.head(arrival.sop_class_uid, arrival.sop_instance_uid, arrival.transfer_syntax_uid)
-        digest = arrival.digest
-        kept = digest if durable.write_new(path, head, arrival.dataset) else part10.digest_of_file(path)
-        entry = Entry(folder.name, sop_key, arrival.sop_instance_uid, kept)
-        first_news = self._index.add(entry, arrival.study_instance_uid, now.timestamp())
-        if kept != digest:
-            return self._compare(arrival, entry)
-        if first_news:
-            self._tell_arrival(arrival.study_instance_uid)
-        return Reception.NEW
-
-    def _compare(self, arrival: Arrival, known: Entry) -> Reception:
-        digest = arrival.digest
-        if digest == known.sha256:
-            return Reception.SAME
-        folder = self._quarantine / known.sop_key
-        _make_folder(folder)
-        path = folder / f"{digest[:32]}.dcm"
-        head = part10.head(arrival.sop_class_uid, arrival.sop_instance_uid, arrival.transfer_syntax_uid)
-        if not path.exists() and durable.write_new(path, head, arrival.dataset):
-            Story(self._studies / known.study_key / "story.jsonl").tell(
-                "conflict",
-                detail="other bytes came under a SOP Instance UID that is already kept; they are in quarantine",
-                sop_instance_uid=arrival.sop_instance_uid,
-                study_instance_uid=arrival.study_instance_uid,
-                transfer_syntax_uid=arrival.transfer_syntax_uid,
-                quarantine=str(path.relative_to(self._data)),
-            )
-        return Reception.CONFLICT
-
-    def _prepared_folder(self, study_instance_uid: str) -> Path:
-        """Return the study's folder, made and flushed, with its study.json."""
-        folder = self._folder(study_instance_uid)
-        about = folder / "study.json"
-        with self._folder_lock:  # nobody goes on with a folder that another thread has made and not yet flushed
-            _make_folder(folder / "instances")
-            if not about.exists():
-                durable.write_new(about, _about(study_instance_uid, ""))
-        return folder
-
-    def _tell_arrival(self, study_instance_uid: str) -> None:
-        submitted = self._submitted_revision(self._folder(study_instance_uid))
-        if submitted:
-            self.story_of(study_instance_uid).tell("reopened", detail="an instance arrived late")
-        else:
-            self.story_of(study_instance_uid).tell("receiving")
+    def _quarantine_stray(self, kept: Kept) -> None:
+        """Move away an instance that came under one SOP Instance UID in two studies at the same moment."""
+        sop_key = self.key(kept.sop_instance_uid)
+        path = self.instances_folder(kept.study_instance_uid) / f"{sop_key}.dcm"
+        quarantined = self._quarantine / sop_key / f"{part10.digest_of_file(path)[:32]}.dcm"
+        make_folder(quarantined.parent)
+        path.replace(quarantined)
+        durable.sync_folder(quarantined.parent)
+        durable.sync_folder(path.parent)
+        self.story_of(kept.study_instance_uid).tell(
+            "conflict",
+            detail="its SOP Instance UID came in another study, too; it is in quarantine",
+            sop_instance_uid=kept.sop_instance_uid,
+            quarantine=str(quarantined.relative_to(self._data)),
+        )
 
     # Completion
 
@@ -182,15 +140,29 @@ class Spool:
         return tuple(ready)
 
     def revision(self, study_instance_uid: str) -> str:
-        """Return the SHA-256 (hex) over what the study holds now: its sorted SOP Instance UIDs and digests."""
-        return revision_of(self._index.entries(self.key(study_instance_uid)))
+        """Return the SHA-256 (hex) over what the study holds now: its sorted SOP Instance UIDs and digests.
+
+        The digest of transfer syntax and data set: the same image in another encoding is another arrival, since telling
+        the two equal would mean to decode them.
+        """
+        return revision_of(self._entries(study_instance_uid))
+
+    def _entries(self, study_instance_uid: str) -> list[Entry]:
+        """Return the study's instances; digests, which no sender waits for, are made here, once."""
+        entries = self._index.entries(self.key(study_instance_uid))
+        for place, entry in enumerate(entries):
+            if not entry.sha256:
+                path = self.instances_folder(study_instance_uid) / f"{entry.sop_key}.dcm"
+                entries[place] = replace(entry, sha256=part10.digest_of_file(path))
+                self._index.note_digest(entry.sop_key, entries[place].sha256)
+        return entries
 
     def mark_submitted(self, study_instance_uid: str, revision: str) -> None:
         """Remember that this revision was handed on; the study is complete again only after a new instance."""
         folder = self._folder(study_instance_uid)
-        entries = self._index.entries(folder.name)
+        entries = self._entries(study_instance_uid)
         if self._submitted_revision(folder) != revision:
-            durable.write(folder / "study.json", _about(study_instance_uid, revision))
+            durable.write(folder / "study.json", study_json(study_instance_uid, revision))
         self._index.settle(folder.name, revision, len(entries) if revision_of(entries) == revision else -1)
 
     def _tell_complete(self, study_instance_uid: str, revision: str) -> None:
@@ -221,7 +193,7 @@ class Spool:
     @staticmethod
     def key(uid: str) -> str:
         """Return the name that stands for a UID on disk: 32 hexadecimal digits of its SHA-256."""
-        return hashlib.sha256(uid.encode()).hexdigest()[:32]
+        return key(uid)
 
     def _folder(self, study_instance_uid: str) -> Path:
         return self._studies / self.key(study_instance_uid)
@@ -231,28 +203,5 @@ class Spool:
         return str(json.loads((folder / "study.json").read_bytes())["submitted_revision"])
 
 
-def _about(study_instance_uid: str, submitted_revision: str) -> bytes:
-    return json.dumps({"study_instance_uid": study_instance_uid, "submitted_revision": submitted_revision}).encode()
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each flushed into the one that holds it."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        durable.sync_folder(folder.parent)
-
-
-@contextmanager
-def _told_as_full() -> Iterator[None]:
-    """Turn the ways in which a disk says that it is full into SpoolFull."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise SpoolFull(error.errno, "the disk of the data folder is full") from error
-        raise
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise SpoolFull(errno.ENOSPC, "the disk of the data folder is full") from error
-        raise
+def _entry(kept: Kept) -> Entry:
+    return Entry(key(kept.study_instance_uid), key(kept.sop_instance_uid), kept.sop_instance_uid, "")

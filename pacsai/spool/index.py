@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,13 @@ CREATE INDEX IF NOT EXISTS study_by_arrival ON study (pending, last_arrival);
 _ENTRY = "SELECT study_key, sop_key, sop_instance_uid, sha256 FROM instance"
 
 
+StudyOf = Callable[[str], str | None]
+"""Gives the key of the study in which the instance of a key is kept, None where there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One spooled instance: the key of its file, its UID, the digest of what arrived."""
+    """One spooled instance: the key of its file, its UID, the digest of what arrived ('' until somebody needs it)."""
 
     study_key: str
     sop_key: str
@@ -43,6 +47,27 @@ def revision_of(entries: list[Entry]) -> str:
     """Return the SHA-256 (hex) over the sorted SOP Instance UIDs and digests of a study's instances."""
     lines = sorted(f"{entry.sop_instance_uid} {entry.sha256}" for entry in entries)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What came of entering: the Study Instance UIDs that did not wait before, and the instances of other studies."""
+
+    woken: list[str]
+    elsewhere: list[Entry]
+
+
+class IndexReader:
+    """Looks instances up for a process that only takes images in. Safe for several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30, check_same_thread=False)
+
+    def study_of(self, sop_key: str) -> str | None:
+        """See `SpoolIndex.study_of`."""
+        with self._lock:
+            return _study_of(self._db, sop_key)
 
 
 class SpoolIndex:
@@ -59,20 +84,22 @@ class SpoolIndex:
         """Close the file."""
         self._db.close()
 
-    def add(self, entry: Entry, study_instance_uid: str, arrived_s: float) -> bool:
-        """Enter an instance; its study waits for completion again. Return whether the study was not waiting before."""
+    def add(self, entries: Sequence[tuple[Entry, str]], arrived_s: float) -> Added:
+        """Enter instances, each with its Study Instance UID; their studies wait for completion again."""
+        woken, elsewhere = [], []
         with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO study VALUES (?, ?, 0, '', 0)", (entry.study_key, study_instance_uid))
-            (waiting,) = db.execute("SELECT pending FROM study WHERE study_key = ?", (entry.study_key,)).fetchone()
-            db.execute(
-                "INSERT OR REPLACE INTO instance VALUES (?, ?, ?, ?)",
-                (entry.sop_key, entry.study_key, entry.sop_instance_uid, entry.sha256),
-            )
-            db.execute(
-                "UPDATE study SET pending = 1, last_arrival = max(last_arrival, ?) WHERE study_key = ?",
-                (arrived_s, entry.study_key),
-            )
-        return not waiting
+            for entry, study_instance_uid in entries:
+                owner = _study_of(db, entry.sop_key)
+                if owner not in (None, entry.study_key):
+                    elsewhere.append(entry)
+                elif _add(db, entry, study_instance_uid, arrived_s):
+                    woken.append(study_instance_uid)
+        return Added(woken, elsewhere)
+
+    def note_digest(self, sop_key: str, sha256: str) -> None:
+        """Note the digest of an instance that was entered without."""
+        with self._transaction() as db:
+            db.execute("UPDATE instance SET sha256 = ? WHERE sop_key = ?", (sha256, sop_key))
 
     def forget(self, sop_key: str) -> None:
         """Take out an instance whose file is gone."""
@@ -85,10 +112,10 @@ class SpoolIndex:
             db.execute("DELETE FROM instance WHERE study_key = ?", (study_key,))
             db.execute("DELETE FROM study WHERE study_key = ?", (study_key,))
 
-    def find(self, sop_key: str) -> Entry | None:
-        """Return the instance with this key, None where there is none."""
-        rows = self._rows(f"{_ENTRY} WHERE sop_key = ?", sop_key)
-        return Entry(*rows[0]) if rows else None
+    def study_of(self, sop_key: str) -> str | None:
+        """Return the key of the study that has this instance, None where there is none."""
+        with self._lock:
+            return _study_of(self._db, sop_key)
 
     def entries(self, study_key: str) -> list[Entry]:
         """Return the study's instances, sorted by SOP Instance UID."""
@@ -128,3 +155,23 @@ class SpoolIndex:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+
+def _study_of(db: sqlite3.Connection, sop_key: str) -> str | None:
+    row = db.execute("SELECT study_key FROM instance WHERE sop_key = ?", (sop_key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _add(db: sqlite3.Connection, entry: Entry, study_instance_uid: str, arrived_s: float) -> bool:
+    """Enter an instance; tell whether its study did not wait for completion before."""
+    db.execute("INSERT OR IGNORE INTO study VALUES (?, ?, 0, '', 0)", (entry.study_key, study_instance_uid))
+    (waiting,) = db.execute("SELECT pending FROM study WHERE study_key = ?", (entry.study_key,)).fetchone()
+    db.execute(
+        "INSERT OR IGNORE INTO instance VALUES (?, ?, ?, ?)",
+        (entry.sop_key, entry.study_key, entry.sop_instance_uid, entry.sha256),
+    )
+    db.execute(
+        "UPDATE study SET pending = 1, last_arrival = max(last_arrival, ?) WHERE study_key = ?",
+        (arrived_s, entry.study_key),
+    )
+    return not waiting

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from pacsai.dicom import part10
-from pacsai.spool.index import Entry, SpoolIndex, revision_of
+from pacsai.spool.index import Entry, SpoolIndex
 
 log = structlog.get_logger()
 
@@ -26,8 +26,9 @@ def bring_up(index: SpoolIndex, studies: Path) -> int:
 
     Only files that the index does not know are read.
     """
+    known = index.studies()  # asked first: a study that arrives now must not seem to have lost its folder
     folders = {folder.name: folder for folder in studies.iterdir()}
-    for study_key in index.studies().keys() - folders.keys():
+    for study_key in known.keys() - folders.keys():
         index.forget_study(study_key)
     return sum(_bring_up_study(index, folder) for folder in folders.values())
 
@@ -44,13 +45,8 @@ def _bring_up_study(index: SpoolIndex, folder: Path) -> int:
         index.forget(sop_key)
     unknown = files.keys() - known
     for sop_key in unknown:
-        index.add(_entry(folder.name, files[sop_key]), about["study_instance_uid"], files[sop_key].stat().st_mtime)
+        entry = Entry(folder.name, sop_key, part10.read_head(files[sop_key]).sop_instance_uid, "")
+        index.add([(entry, about["study_instance_uid"])], files[sop_key].stat().st_mtime)
     if known != files.keys():
-        entries = index.entries(folder.name)
-        submitted = about["submitted_revision"]
-        index.settle(folder.name, submitted, len(entries) if revision_of(entries) == submitted else -1)
+        index.settle(folder.name, about["submitted_revision"], -1)  # whether that is all, its next completion finds out
     return len(unknown)
-
-
-def _entry(study_key: str, path: Path) -> Entry:
-    return Entry(study_key, path.stem, part10.read_head(path).sop_instance_uid, part10.digest_of_file(path))

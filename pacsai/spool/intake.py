@@ -1,0 +1,324 @@
+"""Intake: the way of one instance from the network to its durable file. Several processes keep instances at once.
+
+An instance is written to a file without a name while it arrives, flushed, given its name, and the folder flushed; only
+then is it kept. A file without a name vanishes with its process, so that a crash leaves nothing to sweep. The index is
+only read here: the node's own process enters what the others have kept.
+"""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import hashlib
+import json
+import mmap
+import os
+import sqlite3
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pacsai import durable
+from pacsai.dicom import part10
+from pacsai.dicom.identity import Identity
+from pacsai.spool.index import StudyOf
+from pacsai.story import Story
+
+_OPEN_FOLDERS = 64
+
+
+class SpoolFull(OSError):  # noqa: N818 (reads as what happened)
+    """There is no room for what arrives; the sender should try again later."""
+
+
+class Reception(StrEnum):
+    """What became of an arrival."""
+
+    NEW = "new"
+    SAME = "same"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An instance that is durable: what the index must know of it."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    reception: Reception
+
+
+def key(uid: str) -> str:
+    """Return the name that stands for a UID on disk: 32 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:32]
+
+
+class Intake:
+    """Keeps instances in the folder `data`; safe for several threads and processes.
+
+    Parameters
+    ----------
+    data : Path
+        The node's data folder.
+    study_of : callable
+        The key of the study in which an instance of this key is kept, None where there is none.
+    flushed : bool
+        False only to measure what flushing costs: then nothing survives a power cut.
+    """
+
+    def __init__(self, data: Path, study_of: StudyOf, *, flushed: bool = True) -> None:
+        self._data = data
+        self._studies = data / "spool"
+        self._quarantine = data / "quarantine"
+        self._study_of = study_of
+        self._flush: Callable[[int], None] = os.fsync if flushed else _leave
+        self._folders = _Folders(self._studies)
+
+    def begin(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Incoming:
+        """Return a new unnamed file for the data set of an instance that is about to arrive; raises SpoolFull."""
+        with told_as_full():
+            head = part10.head(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
+            return Incoming(self._studies, head, transfer_syntax_uid)
+
+    def keep(self, incoming: Incoming, said: Identity) -> Kept:
+        """Give what arrived its place; when this returns, it survives a power cut.
+
+        The first bytes under a SOP Instance UID are kept for good; the same again change nothing, others go to
+        quarantine and are told in the story of the study that has the first.
+
+        Raises
+        ------
+        SpoolFull
+            When the disk or a quota is full; nothing of the arrival is left behind.
+        """
+        with told_as_full():
+            study_key, sop_key = key(said.study_instance_uid), key(said.sop_instance_uid)
+            elsewhere = self._study_of(sop_key)
+            if elsewhere not in (None, study_key):
+                there = self._studies / str(elsewhere) / "instances" / f"{sop_key}.dcm"
+                return Kept(said.study_instance_uid, said.sop_instance_uid, self._compare(incoming, said, there))
+            self._flush(incoming.descriptor)
+            reception = self._name(incoming, said, study_key, sop_key)
+            return Kept(said.study_instance_uid, said.sop_instance_uid, reception)
+
+    def _name(self, incoming: Incoming, said: Identity, study_key: str, sop_key: str) -> Reception:
+        for last in (False, True):
+            try:
+                with self._folders.opened(study_key, said.study_instance_uid) as folder:
+                    incoming.give_name(f"{sop_key}.dcm", folder)
+                    self._flush(folder)
+                return Reception.NEW
+            except FileExistsError:
+                return self._compare(incoming, said, self._studies / study_key / "instances" / f"{sop_key}.dcm")
+            except FileNotFoundError:  # the study was purged while its folder was open here
+                self._folders.close(study_key)
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _compare(self, incoming: Incoming, said: Identity, kept: Path) -> Reception:
+        """Tell whether the bytes are those that are kept; others go to quarantine."""
+        if kept.exists() and filecmp.cmp(incoming.path, kept, shallow=False):
+            durable.sync_folder(kept.parent)  # the first to bring it may not have come so far
+            return Reception.SAME
+        with incoming.dataset() as dataset:
+            digest = part10.digest(incoming.transfer_syntax_uid, dataset)
+        folder = self._quarantine / kept.stem
+        make_folder(folder)
+        path = folder / f"{digest[:32]}.dcm"
+        if not path.exists():
+            self._flush(incoming.descriptor)
+            incoming.name_in(path)
+            self._tell_conflict(said, incoming.transfer_syntax_uid, kept, path)
+        return Reception.CONFLICT
+
+    def _tell_conflict(self, said: Identity, transfer_syntax_uid: str, kept: Path, path: Path) -> None:
+        Story(kept.parent.parent / "story.jsonl").tell(
+            "conflict",
+            detail="other bytes came under a SOP Instance UID that is already kept; they are in quarantine",
+            sop_instance_uid=said.sop_instance_uid,
+            study_instance_uid=said.study_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            quarantine=str(path.relative_to(self._data)),
+        )
+
+    def free_bytes(self) -> int:
+        """Return the free space of the disk the spool lies on."""
+        disk = os.statvfs(self._studies)
+        return disk.f_bavail * disk.f_frsize
+
+    def close(self) -> None:
+        """Close the folders that are held open."""
+        self._folders.close()
+
+
+class Incoming:
+    """A data set on its way in: a file without a name, its head written. Leave it by `with`.
+
+    Attributes
+    ----------
+    descriptor : int
+        Of the open file; what is written to it follows what is there.
+    """
+
+    def __init__(self, folder: Path, head: bytes, transfer_syntax_uid: str) -> None:
+        self.transfer_syntax_uid = transfer_syntax_uid
+        self._named: Path | None = None
+        try:
+            self.descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o640)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+                raise
+            # A file system without unnamed files (NFS, some FUSE): a crash leaves a .part, which the start sweeps.
+            self.descriptor, name = tempfile.mkstemp(prefix=".arriving.", suffix=".part", dir=folder)
+            self._named = Path(name)
+        self._head_bytes = len(head)
+        os.write(self.descriptor, head)
+
+    def __enter__(self) -> Incoming:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+        if self._named:
+            self._named.unlink(missing_ok=True)
+
+    @property
+    def path(self) -> str:
+        """Return a path by which this process reaches the open file."""
+        return f"/proc/self/fd/{self.descriptor}"
+
+    def write(self, view: memoryview | bytes) -> None:
+        """Add `view`; raises SpoolFull."""
+        written = os.write(self.descriptor, view)
+        while written < len(view):
+            written += os.write(self.descriptor, view[written:])
+
+    def beginning(self, count: int) -> bytes:
+        """Return up to `count` bytes of the data set's beginning."""
+        return os.pread(self.descriptor, count, self._head_bytes)
+
+    @contextmanager
+    def dataset(self) -> Iterator[memoryview]:
+        """Give the whole data set, mapped into memory."""
+        if os.fstat(self.descriptor).st_size == self._head_bytes:
+            yield memoryview(b"")
+            return
+        with (
+            mmap.mmap(self.descriptor, 0, prot=mmap.PROT_READ) as mapped,
+            memoryview(mapped) as view,
+            view[self._head_bytes :] as dataset,
+        ):
+            yield dataset
+
+    def name_in(self, path: Path) -> None:
+        """Name the file `path` durably; one that is there is kept."""
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with suppress(FileExistsError):
+                self.give_name(path.name, folder)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def give_name(self, name: str, folder: int) -> None:
+        """Name the file `name` in the open folder `folder`; raises FileExistsError where the name is taken."""
+        os.link(self.path, name, dst_dir_fd=folder, follow_symlinks=True)
+
+
+class _Folders:
+    """The instance folders of the studies that arrive now, each held open so that flushing it costs one call."""
+
+    def __init__(self, studies: Path) -> None:
+        self._studies = studies
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, _Folder] = OrderedDict()
+
+    @contextmanager
+    def opened(self, study_key: str, study_instance_uid: str) -> Iterator[int]:
+        with self._lock:
+            folder = self._open.get(study_key)
+            if folder is None:
+                folder = self._open[study_key] = _Folder(self._prepared(study_key, study_instance_uid))
+            self._open.move_to_end(study_key)
+            folder.users += 1
+            self._close_oldest()
+        try:
+            yield folder.descriptor
+        finally:
+            with self._lock:
+                folder.users -= 1
+                if folder.forgotten and not folder.users:
+                    os.close(folder.descriptor)
+
+    def close(self, *study_keys: str) -> None:
+        with self._lock:
+            for study_key in study_keys or tuple(self._open):
+                self._forget(study_key)
+
+    def _close_oldest(self) -> None:
+        while len(self._open) > _OPEN_FOLDERS:
+            self._forget(next(iter(self._open)))
+
+    def _forget(self, study_key: str) -> None:
+        folder = self._open.pop(study_key, None)
+        if folder is None:
+            return
+        folder.forgotten = True
+        if not folder.users:
+            os.close(folder.descriptor)
+
+    def _prepared(self, study_key: str, study_instance_uid: str) -> int:
+        """Return the study's folder, made and flushed with its study.json, open."""
+        folder = self._studies / study_key
+        make_folder(folder / "instances")
+        durable.sync_folder(folder)  # of what another process has made and perhaps not yet flushed
+        durable.sync_folder(self._studies)
+        about = folder / "study.json"
+        if not about.exists() and durable.write_new(about, study_json(study_instance_uid, "")):
+            Story(folder / "story.jsonl").tell("receiving")
+        return os.open(folder / "instances", os.O_RDONLY | os.O_DIRECTORY)
+
+
+@dataclass(slots=True)
+class _Folder:
+    descriptor: int
+    users: int = 0
+    forgotten: bool = False
+
+
+def study_json(study_instance_uid: str, submitted_revision: str) -> bytes:
+    """Return the content of a study's study.json."""
+    return json.dumps({"study_instance_uid": study_instance_uid, "submitted_revision": submitted_revision}).encode()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each flushed into the one that holds it."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        durable.sync_folder(folder.parent)
+
+
+def _leave(descriptor: int) -> None:
+    """Flush nothing."""
+
+
+@contextmanager
+def told_as_full() -> Iterator[None]:
+    """Turn the ways in which a disk says that it is full into SpoolFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise SpoolFull(error.errno, "the disk of the data folder is full") from error
+        raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise SpoolFull(errno.ENOSPC, "the disk of the data folder is full") from error
+        raise
