@@ -199,10 +199,6 @@ class Incoming:
         while written < len(view):
             written += os.write(self.descriptor, view[written:])
 
-    def beginning(self, count: int) -> bytes:
-        """Return up to `count` bytes of the data set's beginning."""
-        return os.pread(self.descriptor, count, self._head_bytes)
-
     @contextmanager
     def dataset(self) -> Iterator[memoryview]:
         """Give the whole data set, mapped into memory."""

@@ -230,8 +230,7 @@ class Receiver:
             if message is None:
                 return
             if "kept" in message:
-                study_instance_uid, sop_instance_uid, reception = message["kept"]
-                kept.append(Kept(study_instance_uid, sop_instance_uid, Reception(reception)))
+                kept.extend(Kept(study, instance, Reception(became)) for study, instance, became in message["kept"])
             else:
                 self._heed(helper, message)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -25,7 +26,7 @@ KEPT_ANOTHER = 0xB000
 NO_ROOM = 0xA700
 
 _BEGINNING_BYTES = 1 << 14
-"""Where the UIDs of an image are, as a rule; the whole data set is looked at only where they are not."""
+"""Where the UIDs of an image are, as a rule. They are looked for while the rest is still on its way."""
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class Store:
     intake : Intake
         Where instances go.
     report : callable
-        Told of each instance that is durable, before its sender is answered.
+        Told of each instance that is durable.
     story_of : callable
         The story in which a refusal of something of this Study Instance UID is told.
     """
@@ -83,9 +84,8 @@ class Store:
             sink.refusal = _no_room(error)
         return sink
 
-    def keep(self, incoming: Incoming, request: Command) -> Reception:
+    def keep(self, incoming: Incoming, said: Identity) -> Reception:
         """Keep what has arrived; raises Refusal."""
-        said = _identity(incoming, request)
         try:
             kept = self._intake.keep(incoming, said)
         except Exception as error:  # a full or failing disk or index: the sender should keep it and try again
@@ -118,6 +118,8 @@ class StoreSink:
         self._visit = visit
         self._request = request
         self._left = longest
+        self._begun = False
+        self._said: Identity | None = None
         self.incoming: Incoming | None = None
         self.refusal: Refusal | None = None
 
@@ -129,6 +131,10 @@ class StoreSink:
         if self._left < 0:
             self._refuse(Refusal(NO_ROOM, "the data set is longer than this node takes"))
             return
+        if not self._begun:
+            self._begun = True
+            with suppress(Refusal):  # it may be all there at the end
+                self._said = self._identity(view[:_BEGINNING_BYTES], self.incoming)
         try:
             self.incoming.write(view)
         except OSError as error:
@@ -141,7 +147,7 @@ class StoreSink:
                 raise self.refusal or Refusal(NO_ROOM, "cannot be kept now")
             with self.incoming as incoming:
                 self.incoming = None
-                reception = self._store.keep(incoming, self._request)
+                reception = self._store.keep(incoming, self._said or self._identity_of_all(incoming))
         except Refusal as refusal:
             self._store.tell(self._visit, self._request, refusal)
             return Answer(refusal.status, refusal.reason)
@@ -156,22 +162,18 @@ class StoreSink:
             self.incoming.__exit__()
             self.incoming = None
 
+    def _identity_of_all(self, incoming: Incoming) -> Identity:
+        with incoming.dataset() as dataset:
+            return self._identity(dataset, incoming)
+
+    def _identity(self, encoded: memoryview, incoming: Incoming) -> Identity:
+        """Return who the data set is, if it is who the request says; raises Refusal."""
+        asked = self._request
+        return agreed_identity(encoded, incoming.transfer_syntax_uid, asked.sop_class_uid, asked.sop_instance_uid)
+
     def _refuse(self, refusal: Refusal) -> None:
         self.refusal = refusal
         self.close()
-
-
-def _identity(incoming: Incoming, request: Command) -> Identity:
-    """Return who the data set is; its beginning says so, as a rule."""
-    asked = (incoming.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid)
-    beginning = incoming.beginning(_BEGINNING_BYTES)
-    try:
-        return agreed_identity(beginning, *asked)
-    except Refusal:
-        if len(beginning) < _BEGINNING_BYTES:
-            raise
-    with incoming.dataset() as dataset:
-        return agreed_identity(dataset, *asked)
 
 
 def _no_room(error: Exception, study_instance_uid: str = "") -> Refusal:

@@ -15,6 +15,7 @@ import ssl
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -41,6 +42,10 @@ from pacsai.story import Story
 log = structlog.get_logger()
 
 _TICK_S = 1.0
+_REPORT_S = 0.05
+_REPORT_AT_ONCE = 200
+"""So many fit into one message of the channel."""
+
 _LAST_WORDS_S = 2.0
 """How long a thread may take to finish what it keeps when the process ends."""
 
@@ -57,6 +62,7 @@ class Worker:
         self._callers: dict[int, Caller] = {}
         self._asking: dict[int, Caller] = {}
         self._share = max(1, limits.connections // node.receivers)
+        self._kept: deque[Kept] = deque()
         self._posts: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._associations: dict[threading.Thread, Caller] = {}
         self._teller = Teller(Story(node.data / "story.jsonl"))
@@ -64,12 +70,13 @@ class Worker:
         self._bounds = Bounds(limits.pdu_kb * 1024, int(limits.association_gb * 1e9))
         intake = Intake(node.data, IndexReader(node.data / "index.db").study_of, flushed=setup.flushed)
         self._services = Services(
-            Store(limits, intake, self._report, self._story_of), partial(notices.keep, node.data / "notices")
+            Store(limits, intake, self._kept.append, self._story_of), partial(notices.keep, node.data / "notices")
         )
 
     def run(self) -> None:
         """Serve until the channel ends; then abort what is left."""
-        threading.Thread(target=self._post_all, daemon=True).start()
+        for task in (self._post_all, self._report_now_and_then):
+            threading.Thread(target=task, daemon=True).start()
         self._selector.register(self._channel, selectors.EVENT_READ)
         self._channel.send({"ready": True})
         try:
@@ -244,12 +251,28 @@ class Worker:
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
         self._teller.tell_rest(at_once=True)
+        with suppress(Ended):
+            self._report()
 
     # To the node
 
-    def _report(self, kept: Kept) -> None:
+    def _report_now_and_then(self) -> None:
+        """Report what was kept, many at once: no sender waits for it, and what is lost the gate finds in the spool."""
         with suppress(Ended):
-            self._channel.send({"kept": [kept.study_instance_uid, kept.sop_instance_uid, kept.reception]})
+            while True:
+                time.sleep(_REPORT_S)
+                self._report()
+
+    def _report(self) -> None:
+        while some := [*itertools.islice(iter(self._next_kept, None), _REPORT_AT_ONCE)]:
+            told = [[kept.study_instance_uid, kept.sop_instance_uid, kept.reception] for kept in some]
+            self._channel.send({"kept": told})
+
+    def _next_kept(self) -> Kept | None:
+        try:
+            return self._kept.popleft()
+        except IndexError:
+            return None
 
     def _post_all(self) -> None:
         """Send what the loop has to say: it must not wait itself, since the node may be waiting for it to read."""
