@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pacsai.cli import demo, node, offline, pipelines, story
+from pacsai.cli import certs, demo, node, offline, pipelines, story
 from pacsai.cli.common import CommandError, errors
 from pacsai.logs import configure_logs
 
@@ -25,6 +25,7 @@ app.command()(story.studies)
 app.command()(story.study)
 app.command()(story.jobs)
 app.add_typer(pipelines.app, name="pipelines")
+app.command()(certs.certs)
 app.command()(demo.demo)
 
 
