@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
 
 
-def make(folder: Path, names: Sequence[str] = ("localhost", "127.0.0.1"), days: float = 365) -> tuple[Path, ...]:
+def make(
+    folder: Path, names: Sequence[str] = ("localhost", "127.0.0.1"), *, days: float = 365, replace: bool = False
+) -> tuple[Path, ...]:
     """Write a new authority, and certificates of node, archive and client, into `folder`; return the files.
 
     Parameters
@@ -37,18 +40,30 @@ def make(folder: Path, names: Sequence[str] = ("localhost", "127.0.0.1"), days: 
         Host names and addresses that the certificates hold for; their common names are node, archive and client.
     days : float
         How long they hold.
+    replace : bool
+        Write over what is there; all of it, since certificates of a former authority are worth nothing.
 
     Raises
     ------
     FileExistsError
-        One of the files is there already.
+        One of the files is there already; then nothing is written.
+    ValueError
+        A name is no host name: not ASCII.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     authority = new_authority(days=days)
-    written = [*_write(folder, AUTHORITY, authority.certificate, authority.key)]
-    for holder in HOLDERS:
-        written += _write(folder, holder, *issue(authority, holder, names, days=days))
-    return tuple(written)
+    made = {AUTHORITY: (authority.certificate, authority.key)}
+    made |= {holder: issue(authority, holder, names, days=days) for holder in HOLDERS}
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = tuple(folder / f"{name}.{kind}" for name in made for kind in ("pem", "key"))
+    for path in paths:
+        if replace:
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            raise FileExistsError(errno.EEXIST, "there already", str(path))
+    for name, (certificate, key) in made.items():
+        write(folder, name, certificate, key)
+    durable.sync_folder(folder)
+    return paths
 
 
 def new_authority(name: str = "pacsai test authority", days: float = 365) -> Authority:
@@ -103,7 +118,8 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _write(folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> list[Path]:
+def write(folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    """Write `name`.pem and `name`.key, the key for its owner's eyes only; raises FileExistsError."""
     encoded_key = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -113,5 +129,3 @@ def _write(folder: Path, name: str, certificate: x509.Certificate, key: ec.Ellip
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-    durable.sync_folder(folder)
-    return paths

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID
@@ -17,6 +18,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
 from pacsai.archive.base import ArchiveUnavailable, Sent
+from pacsai.dicom.tls import Call
 
 # Send a file's bytes as they are; without it pynetdicom decodes the data set and writes it anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -67,19 +69,18 @@ class CStoreArchive:
     @contextmanager
     def _association(self, files: Sequence[_File]) -> Iterator[Association]:
         """Associate, and release when the block ends. An association without any accepted context is given closed."""
-        if failure := self._tls_failure(wait_s=0):  # asked before: pynetdicom would leave the socket open
-            raise ArchiveUnavailable(f"{self._name} {failure}")
-        association = self._associate({file.context for file in files})
+        call = Call(self.tls) if self.tls else None
+        association = self._associate({file.context for file in files}, call)
         if not association.is_established and not association.rejected_contexts:
             _close(association)
-            raise ArchiveUnavailable(f"{self._name} {self._tls_failure(wait_s=1) or _why_not(association)}")
+            raise ArchiveUnavailable(f"{self._name} {_why_not(association, call)}")
         try:
             yield association
         finally:
             if association.is_established:
                 association.release()
 
-    def _associate(self, contexts: set[tuple[str, str]]) -> Association:
+    def _associate(self, contexts: set[tuple[str, str]], call: Call | None) -> Association:
         ae = AE(ae_title=self.calling_ae_title)
         ae.connection_timeout = self.connect_s
         ae.acse_timeout = self.associate_s
@@ -92,7 +93,7 @@ class CStoreArchive:
             [build_context(sop_class, syntax) for sop_class, syntax in sorted(contexts)],
             ae_title=self.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
-            tls_args=(self.tls, self.host) if self.tls else None,
+            tls_args=(cast(ssl.SSLContext, call), self.host) if call else None,
         )
 
     def _store(self, association: Association, file: _File) -> Sent:
@@ -116,28 +117,6 @@ class CStoreArchive:
     def _not_negotiated(self, file: _File) -> Sent:
         sop_class, syntax = UID(file.sop_class_uid).name, UID(file.transfer_syntax_uid).name
         return Sent(file.sop_instance_uid, accepted=False, detail=f"{self._name} does not take {sop_class} in {syntax}")
-
-    def _tls_failure(self, wait_s: float) -> str:
-        """Return why a TLS handshake fails, '' where it does not; pynetdicom keeps that to itself.
-
-        By TLS 1.3 a peer refuses our certificate after the handshake; `wait_s` is how long to listen for that.
-        """
-        if self.tls is None:
-            return ""
-        try:
-            with (
-                socket.create_connection((self.host, self.port), self.connect_s) as connection,
-                self.tls.wrap_socket(connection, server_hostname=self.host) as secure,
-            ):
-                if wait_s:
-                    secure.settimeout(wait_s)
-                    secure.recv(1)
-        except ssl.SSLError as error:
-            said = getattr(error, "verify_message", "") or (error.reason or "it broke off").lower().replace("_", " ")
-            return f"cannot be called by TLS: {said}"
-        except OSError:
-            return ""
-        return ""
 
     @property
     def _name(self) -> str:
@@ -163,8 +142,12 @@ def _close(association: Association) -> None:
         connection.socket.close()
 
 
-def _why_not(association: Association) -> str:
+def _why_not(association: Association, call: Call | None) -> str:
     answer = association.acceptor.primitive
+    if call and call.failure:
+        return call.failure
+    if call and call.shaken and answer is None:
+        return "hung up after the TLS handshake; does it know the authority of this node's certificate?"
     if association.is_rejected and answer is not None:
         return f"rejected the association of {association.requestor.ae_title}: {answer.reason_str.lower()}"
     return "cannot be reached" if answer is None else "aborted the association"

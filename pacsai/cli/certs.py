@@ -15,23 +15,21 @@ from pacsai.cli.common import CommandError
 def certs(
     folder: Annotated[Path, typer.Argument(help="Where the files go.")],
     name: Annotated[list[str] | None, typer.Option(help="A host name or address they hold for; repeat it.")] = None,
-    days: Annotated[int, typer.Option(min=1, help="How long they hold.")] = 365,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long they hold.")] = 365,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The files as JSON.")] = False,
 ) -> None:
     """Make a test authority and certificates of the node, an archive and a client. Not for patients' data."""
     from pacsai import certs as making
 
-    names = [f"{one}.{kind}" for one in (making.AUTHORITY, *making.HOLDERS) for kind in ("pem", "key")]
-    if force:
-        for file in names:
-            (folder / file).unlink(missing_ok=True)
     try:
-        written = making.make(folder, name or ("localhost", "127.0.0.1"), days)
+        written = making.make(folder, name or ("localhost", "127.0.0.1"), days=days, replace=force)
     except FileExistsError as error:
         raise CommandError(f"{error.filename} is there already; --force makes all anew") from error
     except OSError as error:
         raise CommandError(f"{folder}: {error.strerror}") from error
+    except ValueError as error:
+        raise CommandError(f"{', '.join(name or ())}: write host names in ASCII (punycode)") from error
     if as_json:
         sys.stdout.write(json.dumps([str(path) for path in written]) + "\n")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pacsai.config.base import AbsolutePath, AETitle, HttpUrl, Port, Settings
 
@@ -28,6 +28,12 @@ class DicomWebArchive(Settings):
     kind: Literal["dicomweb"]
     url: HttpUrl
     tls: bool = False
+
+    @model_validator(mode="after")
+    def _tls_needs_https(self) -> DicomWebArchive:
+        if self.tls and not self.url.startswith("https://"):
+            raise ValueError("tls needs an https:// URL")
+        return self
 
 
 class OrthancArchive(Settings):

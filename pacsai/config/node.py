@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from pacsai.config.base import AbsolutePath, AETitle, ListeningPort, Settings
 
@@ -12,7 +12,7 @@ from pacsai.config.base import AbsolutePath, AETitle, ListeningPort, Settings
 class Caller(Settings):
     """A peer that may store here: its AE title, and the address it calls from.
 
-    Where `certificate` is given, the peer must call by TLS with a certificate of this common name.
+    Where `certificate` is given, the peer must call by TLS with a certificate of this common name or DNS name.
     """
 
     ae_title: AETitle
@@ -101,3 +101,10 @@ class Node(Settings):
     receivers: int = Field(default=2, ge=1, le=32)
     tls: Tls | None = None
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _certificates_can_be_shown(self) -> Node:
+        asks = self.callers != "any" and any(caller.certificate for caller in self.callers)
+        if asks and (self.tls is None or self.tls.port is None):
+            raise ValueError("callers with a certificate can only call by TLS: give tls.port")
+        return self

@@ -25,7 +25,7 @@ def permitted(
     """
     if callers == "any":
         return None
-    here = [one for one in callers if one.ae_title == calling_ae_title and address in _resolved(one.address)]
+    here = [one for one in callers if one.ae_title == calling_ae_title and address in _addresses(one.address)]
     if not here:
         return "calling AE title and address are not among the callers in the settings"
     if any(one.certificate is None or one.certificate in (certificate_names or ()) for one in here):
@@ -35,11 +35,16 @@ def permitted(
     return "the caller's certificate carries another name than the settings ask for"
 
 
-@lru_cache(maxsize=256)
-def _resolved(address: str) -> frozenset[str]:
-    """Return the addresses that a host name stands for; looked up once for a process."""
+def _addresses(address: str) -> frozenset[str]:
+    """Return the addresses that a host name stands for, none where the name is unknown now."""
     try:
-        return frozenset(str(found[4][0]) for found in socket.getaddrinfo(address, None))
+        return _resolved(address)
     except OSError as error:
         log.error("a caller's address is unknown, it cannot call", address=address, reason=error.strerror)
         return frozenset()
+
+
+@lru_cache(maxsize=256)
+def _resolved(address: str) -> frozenset[str]:
+    """Look a name up, once for a process; a failure (OSError) is not kept, since name servers come back."""
+    return frozenset(str(found[4][0]) for found in socket.getaddrinfo(address, None))

@@ -1,13 +1,15 @@
-"""TLS: who comes in, who does not and is told of, and the node as the one who calls."""
+"""TLS at the receiver: who comes in, who does not and is told of; the files that it takes."""
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,48 +17,15 @@ from cryptography.hazmat.primitives import serialization
 from typer.testing import CliRunner
 
 from pacsai import certs
-from pacsai.archive.base import ArchiveUnavailable
-from pacsai.archive.dimse import CStoreArchive
 from pacsai.cli import app
 from pacsai.config import Caller, Limits, Tls
-from pacsai.dicom.tls import TlsError, certificate_names, check, client_context
+from pacsai.config.node import Callers
+from pacsai.dicom.callers import permitted
+from pacsai.dicom.tls import TLS_1_2_SUITES, TlsError, certificate_names, check, client_context
 from tests.conftest import needs
 from tests.dicom.test_scp import NO_DELAY, Running
+from tests.papers import Papers
 from tests.phantoms import write_ct_series
-from tests.services import free_port, orthanc
-
-
-class Papers:
-    """Certificates for one test: an authority, its children, and strangers."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.authority = certs.new_authority()
-        self._write("ca", self.authority)
-        for name in ("node", "client", "archive"):
-            self.issue(name)
-        self.issue("expired", days=-1)
-        self.issue("foreign", authority=certs.new_authority("somebody else"))
-
-    def issue(self, name: str, authority: certs.Authority | None = None, days: float = 30) -> None:
-        names = ("localhost", "127.0.0.1")
-        self._write(name, certs.Authority(*certs.issue(authority or self.authority, name, names, days=days)))
-
-    def pair(self, name: str) -> tuple[Path, Path]:
-        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
-
-    def settings(self, name: str = "node", port: int | None = 0) -> Tls:
-        certificate, key = self.pair(name)
-        return Tls(certificate=certificate, key=key, authorities=self.folder / "ca.pem", port=port)
-
-    def _write(self, name: str, holder: certs.Authority) -> None:
-        certificate, key = self.pair(name)
-        certificate.write_bytes(holder.certificate.public_bytes(serialization.Encoding.PEM))
-        key.write_bytes(
-            holder.key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
 
 
 @pytest.fixture(scope="module")
@@ -184,17 +153,116 @@ def test_who_speaks_no_tls_is_dropped_on_time_and_disturbs_nobody(
     assert "no association was asked for in time" in reasons(node)
 
 
+# What is spoken
+
+
+def handshake(node: Running, papers: Papers, *, version: ssl.TLSVersion, suites: str = "") -> tuple[str, str]:
+    """Shake hands as a client with one version alone; return the version and suite agreed on."""
+    context = client_context(papers.settings("client"))
+    context.minimum_version = context.maximum_version = version
+    if suites:
+        context.set_ciphers(suites)
+    with (
+        socket.create_connection(("127.0.0.1", node.receiver.tls_port), 5) as peer,
+        context.wrap_socket(peer, server_hostname="127.0.0.1") as secure,
+    ):
+        suite = secure.cipher()
+        assert suite is not None
+        return secure.version() or "", suite[0]
+
+
+def test_tls_1_2_and_1_3_are_spoken_with_the_suites_of_rfc_9325_alone(
+    start: Callable[..., Running], papers: Papers
+) -> None:
+    node = start()
+    assert handshake(node, papers, version=ssl.TLSVersion.TLSv1_3)[0] == "TLSv1.3"
+    assert handshake(node, papers, version=ssl.TLSVersion.TLSv1_2) == ("TLSv1.2", TLS_1_2_SUITES[0])
+    for suites in ("ECDHE+AES:!AESGCM:!AESCCM", "DHE+AESGCM", "kRSA+AESGCM"):
+        with pytest.raises(ssl.SSLError):
+            handshake(node, papers, version=ssl.TLSVersion.TLSv1_2, suites=suites)
+    assert "TLS handshake failed: no shared cipher" in reasons(node)
+
+
+def test_a_hospitals_rsa_certificate_serves_as_well(
+    start: Callable[..., Running], papers: Papers, images: list[Path], tmp_path: Path
+) -> None:
+    needs("openssl")
+    authority = ["-CA", papers.authorities, "-CAkey", papers.folder / "ca.key", "-days", "90"]
+    files = ["-keyout", tmp_path / "rsa.key", "-out", tmp_path / "rsa.pem"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=rsa", *authority, *files]
+    subprocess.run([*map(str, command), "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    settings = papers.settings().model_copy(update={"certificate": tmp_path / "rsa.pem", "key": tmp_path / "rsa.key"})
+    assert check(settings) == ""
+    assert storescu(start(tls=settings), *by_tls(papers, "client"), files=images[:1]).count("(Success)") == 1
+
+
+# The names of a certificate
+
+
+def test_an_ill_formed_certificate_has_no_names_and_stops_nothing() -> None:
+    assert certificate_names(b"\x30\x03\x02\x01\x01") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("callers", "names", "reason"),
+    [
+        ("any", None, None),
+        ((Caller(ae_title="CT", address="127.0.0.1"),), None, None),
+        ((Caller(ae_title="CT", address="127.0.0.1", certificate="ct"),), {"ct", "else"}, None),
+        ((Caller(ae_title="CT", address="127.0.0.1", certificate="ct"),), {"else"}, "carries another name"),
+        ((Caller(ae_title="CT", address="127.0.0.1", certificate="ct"),), None, "must call by TLS"),
+        ((Caller(ae_title="CT", address="127.0.0.2"),), None, "not among the callers"),
+        ((Caller(ae_title="MR", address="127.0.0.1"),), {"ct"}, "not among the callers"),
+    ],
+)
+def test_who_may_call(callers: Callers, names: set[str] | None, reason: str | None) -> None:
+    said = permitted(callers, "CT", "127.0.0.1", names)
+    assert (said is None) if reason is None else (said is not None and reason in said)
+
+
+def test_a_name_that_nobody_knew_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    callers = (Caller(ae_title="CT", address="ct.example.invalid"),)
+    assert permitted(callers, "CT", "10.0.0.7", None) is not None
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+    assert permitted(callers, "CT", "10.0.0.7", None) is None
+
+
 # Files
 
 
-def test_files_that_cannot_be_used_are_named(papers: Papers, tmp_path: Path) -> None:
-    good = papers.settings()
-    for key, path in (("certificate", tmp_path / "none.pem"), ("key", papers.pair("client")[1])):
-        with pytest.raises(TlsError, match=path.name if key == "certificate" else "no certificate and its key"):
-            check(good.model_copy(update={key: path}))
-    with pytest.raises(TlsError, match="authorities"):
-        check(good.model_copy(update={"authorities": papers.pair("client")[1]}))
-    assert "has expired" in check(papers.settings("expired"))
+@pytest.mark.parametrize(
+    ("key", "file", "words"),
+    [
+        ("certificate", "none.pem", "the TLS certificate .*none.pem cannot be read: No such file"),
+        ("certificate", "junk.pem", "the TLS certificate .*junk.pem is not PEM"),
+        ("key", "junk.pem", "the TLS key .*junk.pem is not PEM"),
+        ("key", "client.key", "the TLS key .*client.key is not the key of the certificate .*node.pem"),
+        ("key", "locked.key", "the TLS key .*locked.key has a password"),
+        ("authorities", "junk.pem", "the TLS authorities .*junk.pem are no certificates"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(papers: Papers, tmp_path: Path, key: str, file: str, words: str) -> None:
+    (tmp_path / "junk.pem").write_text("nothing of the kind")
+    (tmp_path / "client.key").write_bytes(papers.pair("client")[1].read_bytes())
+    (tmp_path / "locked.key").write_bytes(
+        papers.authority.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(TlsError, match=words):
+        check(papers.settings().model_copy(update={key: tmp_path / file}))
+
+
+def test_a_certificate_that_peers_refuse_or_soon_will_is_told_of(start: Callable[..., Running], papers: Papers) -> None:
+    now = datetime.now(UTC)
+    assert check(papers.settings(), now) == ""
+    assert "node.pem expires on" in check(papers.settings(), now + timedelta(days=89))
+    assert "node.pem has expired on" in check(papers.settings(), now + timedelta(days=91))
+    assert "node.pem holds from" in check(papers.settings(), now - timedelta(days=2))
+    assert "expired.pem has expired" in reasons(start(tls=papers.settings("expired")))
 
 
 def test_certs_makes_what_serve_can_use(tmp_path: Path) -> None:
@@ -202,38 +270,29 @@ def test_certs_makes_what_serve_can_use(tmp_path: Path) -> None:
     made = CliRunner().invoke(app, ["certs", str(folder), "--name", "pacs.example"])
     assert made.exit_code == 0
     assert "authorities:" in made.output
-    assert stat.S_IMODE((folder / "node.key").stat().st_mode) == 0o600
+    for name in (certs.AUTHORITY, *certs.HOLDERS):
+        assert stat.S_IMODE((folder / f"{name}.key").stat().st_mode) == 0o600
     settings = Tls(certificate=folder / "node.pem", key=folder / "node.key", authorities=folder / "ca.pem")
     assert check(settings) == ""
     der = ssl.PEM_cert_to_DER_cert((folder / "node.pem").read_text())
     assert certificate_names(der) == {"node", "pacs.example"}
-    assert CliRunner().invoke(app, ["certs", str(folder)]).exit_code != 0, "nothing is replaced unasked"
-    assert CliRunner().invoke(app, ["certs", str(folder), "--force"]).exit_code == 0
 
 
-# The node as the one who calls
+def test_certs_replaces_nothing_unasked_and_all_when_asked(tmp_path: Path) -> None:
+    certs.make(tmp_path)
+    (tmp_path / "ca.pem").unlink()
+    before = (tmp_path / "node.pem").read_text()
+    refused = CliRunner().invoke(app, ["certs", str(tmp_path)])
+    assert refused.exit_code != 0
+    assert (tmp_path / "node.pem").read_text() == before
+    assert not (tmp_path / "ca.pem").exists(), "not half a set"
+    made = CliRunner().invoke(app, ["certs", str(tmp_path), "--force", "--json"])
+    assert made.exit_code == 0
+    assert len(json.loads(made.output)) == 8
+    assert (tmp_path / "node.pem").read_text() != before
 
 
-def test_results_go_to_an_archive_over_tls_and_not_to_a_stranger(
-    tmp_path: Path, papers: Papers, images: list[Path]
-) -> None:
-    for name, expected in (("archive", ""), ("foreign", "certificate verify failed|unable to get local issuer")):
-        certificate, key = papers.pair(name)
-        secure = {
-            "DicomTlsEnabled": True,
-            "DicomTlsCertificate": str(certificate),
-            "DicomTlsPrivateKey": str(key),
-            "DicomTlsTrustedCertificates": str(papers.folder / "ca.pem"),
-            "DicomTlsRemoteCertificateRequired": True,
-        }
-        with orthanc(tmp_path / name, our_port=free_port(), **secure) as peer:
-            tls = client_context(papers.settings())
-            archive = CStoreArchive("PACSAI", peer.ae_title, "127.0.0.1", peer.dicom_port, tls)
-            if expected:
-                with pytest.raises(ArchiveUnavailable, match=expected):
-                    archive.send(images)
-            else:
-                assert all(answer.accepted for answer in archive.send(images))
-                plain = CStoreArchive("PACSAI", peer.ae_title, "127.0.0.1", peer.dicom_port)
-                with pytest.raises(ArchiveUnavailable):
-                    plain.send(images)
+def test_a_host_name_that_is_none_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"ASCII|A-label"):
+        certs.make(tmp_path / "new", ["m\u00fcller"])
+    assert not (tmp_path / "new").exists()

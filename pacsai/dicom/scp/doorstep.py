@@ -8,6 +8,7 @@ import ssl
 import struct
 from dataclasses import dataclass, field
 
+from pacsai.dicom import tls
 from pacsai.dicom.scp.wire import ASSOCIATE_RQ, INVALID_PARAMETER, UNEXPECTED_PDU, Gone, Violation
 
 ASSOCIATE_BYTES = 1 << 19
@@ -89,7 +90,7 @@ class Caller:
 
     def _broken(self, error: OSError) -> Exception:
         if isinstance(error, ssl.SSLError) and not self.shaken:
-            return Unsafe(getattr(error, "verify_message", "") or error.reason or "the handshake broke off")
+            return Unsafe(tls.words(error))
         return Gone()
 
     def _missing(self) -> int:

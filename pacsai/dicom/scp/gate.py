@@ -39,6 +39,7 @@ _TICK_S = 0.25
 _MESSAGES_AT_ONCE = 256
 _RETRY_S = 5.0
 _GRACE_S = 5.0
+_DAY_S = 86400.0
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +92,7 @@ class Receiver:
         self._stopping = threading.Event()
         self._drained_by = 0.0
         self._look_through_at = float("inf")
+        self._check_tls_at = float("inf")
         self._setup: Setup | None = None
 
     @property
@@ -144,6 +146,8 @@ class Receiver:
     # Starting
 
     def _check_tls(self) -> None:
+        """Tell of a certificate that has ended or soon will, at the start and every day."""
+        self._check_tls_at = time.monotonic() + _DAY_S
         amiss = self._node.tls and tls.check(self._node.tls)
         if amiss:
             log.error(amiss)
@@ -209,6 +213,8 @@ class Receiver:
         self._enter(kept)
         if time.monotonic() > self._look_through_at:
             self._look_through()
+        if time.monotonic() > self._check_tls_at:
+            self._check_tls()
 
     def _listen(self, wanted: bool) -> None:
         """Accept connections or leave them waiting; they wait while there is nobody to hand them to."""

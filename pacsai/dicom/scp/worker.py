@@ -246,8 +246,9 @@ class Worker:
         threads = dict(self._associations)
         for caller in threads.values():
             with suppress(OSError):
-                caller.connection.send(wire.abort())
-                caller.connection.shutdown(socket.SHUT_RDWR)
+                if not isinstance(caller.connection, ssl.SSLSocket):  # OpenSSL does not serve two threads at once
+                    caller.connection.send(wire.abort())
+                socket.socket.shutdown(caller.connection, socket.SHUT_RDWR)
         end = time.monotonic() + _LAST_WORDS_S
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
