@@ -64,11 +64,15 @@ class CallingSocket(ssl.SSLSocket):
     def connect(self, address: Any) -> None:
         """Connect and shake hands; closes itself where that fails, as pynetdicom 3.0.4 does not."""
         try:
-            with self._remembering():
-                super().connect(address)
+            super().connect(address)
         except OSError:
             self.close()
             raise
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands."""
+        with self._remembering():
+            super().do_handshake(block)
         self.shaken = True
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
@@ -82,6 +86,10 @@ class CallingSocket(ssl.SSLSocket):
             yield
         except ssl.SSLError as error:
             self.failure = f"cannot be called by TLS: {words(error)}"
+            raise
+        except OSError:
+            if not self.shaken:
+                self.failure = "cannot be called by TLS: it hung up in the handshake; does it speak TLS on this port?"
             raise
 
 
@@ -158,7 +166,28 @@ def check(settings: Tls, now: datetime | None = None) -> str:
 def words(error: ssl.SSLError) -> str:
     """Return in words why TLS failed: what was wrong with the peer's certificate, or OpenSSL's reason."""
     said: str = getattr(error, "verify_message", "")
-    return said or (error.reason or "the handshake broke off").lower().replace("_", " ")
+    if said:
+        return f"the peer's certificate is refused: {said}"
+    reason = error.reason or ""
+    _, alert, rest = reason.partition("_ALERT_")
+    if alert:
+        return f"the peer says: {_spelt(rest)}"
+    return _REASONS.get(reason) or _spelt(reason) or "it broke off"
+
+
+_REASONS = {
+    "HTTP_REQUEST": "what comes is HTTP, not TLS",
+    "NO_SHARED_CIPHER": "no cipher suite in common",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer shows no certificate",
+    "UNEXPECTED_EOF_WHILE_READING": "the peer hung up",
+    "UNSUPPORTED_PROTOCOL": "the peer speaks nothing newer than TLS 1.1",
+    "WRONG_VERSION_NUMBER": "what comes is not TLS",
+}
+"""OpenSSL's reasons that say little to who reads a story."""
+
+
+def _spelt(reason: str) -> str:
+    return reason.lower().replace("_", " ")
 
 
 def _context(protocol: int, settings: Tls) -> ssl.SSLContext:

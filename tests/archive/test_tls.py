@@ -57,7 +57,7 @@ def test_results_are_stored_over_tls_and_only_by_who_shows_a_certificate(
     with dicom_tls(tmp_path, papers, "archive") as peer:
         assert all(answer.accepted for answer in by_dimse(papers.settings(), peer.dicom_port).send(images))
         assert peer.count() == 3
-        with pytest.raises(ArchiveUnavailable, match=r"TLS: .*alert|hung up after the TLS handshake"):
+        with pytest.raises(ArchiveUnavailable, match=r"the peer says: unknown ca|hung up after the TLS"):
             by_dimse(papers.settings("foreign"), peer.dicom_port).send(images)
         with pytest.raises(ArchiveUnavailable):
             opened(papers.settings(), kind="dimse", ae_title="ORTHANC", host="127.0.0.1", port=peer.dicom_port).send(
@@ -69,10 +69,10 @@ def test_results_are_stored_over_tls_and_only_by_who_shows_a_certificate(
 @pytest.mark.parametrize(
     ("name", "host", "reason"),
     [
-        ("foreign", "127.0.0.1", "cannot be called by TLS: unable to get local issuer certificate"),
-        ("expired", "127.0.0.1", "cannot be called by TLS: certificate has expired"),
-        ("elsewhere", "127.0.0.1", "cannot be called by TLS: IP address mismatch"),
-        ("elsewhere", "localhost", "cannot be called by TLS: Hostname mismatch"),
+        ("foreign", "127.0.0.1", "cannot be called by TLS: .* unable to get local issuer certificate"),
+        ("expired", "127.0.0.1", "cannot be called by TLS: .* certificate has expired"),
+        ("elsewhere", "127.0.0.1", "cannot be called by TLS: .* IP address mismatch"),
+        ("elsewhere", "localhost", "cannot be called by TLS: .* Hostname mismatch"),
     ],
 )
 def test_an_archive_that_is_not_who_it_should_be_gets_nothing_and_the_reason_is_said(
@@ -92,7 +92,7 @@ def test_an_archive_that_is_not_who_it_should_be_gets_nothing_and_the_reason_is_
 def test_an_archive_that_speaks_no_tls_means_later_and_is_told(
     tmp_path: Path, papers: Papers, images: list[Path]
 ) -> None:
-    with storescp(tmp_path) as peer, pytest.raises(ArchiveUnavailable, match=r"cannot be (called by TLS|reached)"):
+    with storescp(tmp_path) as peer, pytest.raises(ArchiveUnavailable, match="cannot be called by TLS"):
         by_dimse(papers.settings(), peer.port, ae_title=peer.ae_title).send(images)
     gc.collect()
 

@@ -45,11 +45,15 @@ class Caller:
     def arrived(
         cls, number: int, address: str, connection: socket.socket, deadline: float, context: ssl.SSLContext | None
     ) -> Caller:
-        """Return the peer of a new connection, which speaks TLS where `context` is given."""
+        """Return the peer of a new connection, which speaks TLS where `context` is given; raises Gone."""
         connection.setblocking(False)
         if context is None:
             return cls(number, address, connection, deadline, shaken=True)
-        secure = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        try:
+            secure = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        except OSError as error:  # ssl looks at the connection, and the peer may have reset it
+            connection.close()
+            raise Gone from error
         return cls(number, address, secure, deadline, shaken=False)
 
     def advance(self) -> bool:

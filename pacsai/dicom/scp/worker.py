@@ -110,7 +110,11 @@ class Worker:
     def _welcome(self, message: dict[str, Any], connection: socket.socket) -> None:
         deadline = time.monotonic() + self._node.limits.request_timeout_s
         context = self._context if message["tls"] else None
-        caller = Caller.arrived(message["call"], message["address"], connection, deadline, context)
+        try:
+            caller = Caller.arrived(message["call"], message["address"], connection, deadline, context)
+        except Gone:
+            self._posts.put({"gone": message["call"]})
+            return
         self._callers[caller.id] = caller
         self._selector.register(caller.connection, caller.events, caller)
         if len(self._callers) > self._share:
