@@ -68,6 +68,8 @@ def _sentence(problem: Mapping[str, Any], given: Mapping[str, Any], model: type[
     expected = re.sub(r"^(Value error, |Input )", "", problem["msg"])
     if problem["type"] == "missing":
         return f"{where}: missing; it must be given"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # settings that contradict each other
+        return f"{where}: {expected}" if where else expected
     return f"{where}: given {_shown(problem['input'])}; {expected}"
 
 

@@ -104,6 +104,17 @@ def test_callers_may_be_a_list(tmp_path: Path) -> None:
         ("database: sqlite", "database: mysql://u:pw@h/n", "jobs.database: given 'mysql://…@h/n'; expected 'sqlite'"),
         ("SEG, SR", "SEGG, SR", "pipelines.chest_ct_nodules.results.0: given 'SEGG'; should be 'SEG'"),
         ("archive: {", "web: {}\nweb: {", "not a YAML file: the key 'web' stands twice"),
+        ("port: 4242", "port: 4242, tls: true", "archive.tls needs the certificate, key and authorities of node.tls"),
+        (
+            "callers: any",
+            "callers: [{ae_title: A, address: h, certificate: a}]",
+            "node: callers with a certificate can only",
+        ),
+        (
+            "kind: dimse, ae_title: ORTHANC, host: 127.0.0.1, port: 4242",
+            "kind: dicomweb, url: 'http://h', tls: true",
+            "archive.dicomweb: tls needs an https:// URL",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_what_is_expected(tmp_path: Path, was: str, becomes: str, said: str) -> None:

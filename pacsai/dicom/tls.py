@@ -28,6 +28,9 @@ TLS_1_2_SUITES = (
 )
 """By OpenSSL's names, the preferred one first: the four of RFC 9325 4.2, whose 4.1 advises against DHE."""
 
+SECURITY_LEVEL = "@SECLEVEL=2"
+"""112 bits: RSA keys of 2048 bits or more, no SHA-1; OpenSSL 3.0 itself asks for less, Debian's build for this."""
+
 WARNING_TIME = timedelta(days=30)
 """How long before our own certificate ends it is told of; a hospital's authority takes its time."""
 
@@ -193,7 +196,7 @@ def _spelt(reason: str) -> str:
 def _context(protocol: int, settings: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(":".join(TLS_1_2_SUITES))
+    context.set_ciphers(":".join([*TLS_1_2_SUITES, SECURITY_LEVEL]))
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     _load(context, settings)
     return context

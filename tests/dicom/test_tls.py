@@ -21,7 +21,7 @@ from pacsai.cli import app
 from pacsai.config import Caller, Limits, Tls
 from pacsai.config.node import Callers
 from pacsai.dicom.callers import permitted
-from pacsai.dicom.tls import TLS_1_2_SUITES, TlsError, certificate_names, check, client_context
+from pacsai.dicom.tls import TLS_1_2_SUITES, TlsError, certificate_names, check, client_context, server_context
 from tests.conftest import needs
 from tests.dicom.test_scp import NO_DELAY, Running
 from tests.papers import Papers
@@ -182,6 +182,11 @@ def test_tls_1_2_and_1_3_are_spoken_with_the_suites_of_rfc_9325_alone(
         with pytest.raises(ssl.SSLError):
             handshake(node, papers, version=ssl.TLSVersion.TLSv1_2, suites=suites)
     assert "TLS handshake failed: no cipher suite in common" in reasons(node)
+
+
+def test_weak_keys_and_hashes_are_not_taken_whatever_the_system_thinks(papers: Papers) -> None:
+    for made in (client_context, server_context):
+        assert made(papers.settings()).security_level == 2
 
 
 def test_a_hospitals_rsa_certificate_serves_as_well(
