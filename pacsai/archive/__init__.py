@@ -23,7 +23,8 @@ def open_archive(site: Site) -> Archive:
         from pacsai.archive.dimse import CStoreArchive
 
         tls = _tls(site) if settings.tls else None
-        return CStoreArchive(site.node.ae_title, settings.ae_title, settings.host, settings.port, tls)
+        own, host, port = site.node.ae_title, settings.host, settings.port
+        return CStoreArchive(own, settings.ae_title, host, port, tls, settings.certificate)
     if settings.kind == "dicomweb":
         from pacsai.archive.dicomweb import StowArchive
 

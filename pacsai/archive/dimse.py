@@ -42,6 +42,8 @@ class _File:
 class CStoreArchive:
     """An archive by its AE title and address; `calling_ae_title` is who we say we are.
 
+    With `tls` it is called over TLS, and its certificate must carry `certificate`, or its host where that is None.
+
     The time-outs are seconds: to connect, for the association to be answered, and for each C-STORE response.
     """
 
@@ -50,6 +52,7 @@ class CStoreArchive:
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    certificate: str | None = None
     connect_s: float = 10
     associate_s: float = 30
     response_s: float = 120
@@ -93,7 +96,7 @@ class CStoreArchive:
             [build_context(sop_class, syntax) for sop_class, syntax in sorted(contexts)],
             ae_title=self.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
-            tls_args=(cast(ssl.SSLContext, call), self.host) if call else None,
+            tls_args=(cast(ssl.SSLContext, call), self.certificate or self.host) if call else None,
         )
 
     def _store(self, association: Association, file: _File) -> Sent:

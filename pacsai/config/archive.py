@@ -10,13 +10,17 @@ from pacsai.config.base import AbsolutePath, AETitle, HttpUrl, Port, Settings
 
 
 class DimseArchive(Settings):
-    """An archive that takes C-STORE; with `tls`, over TLS with the certificate of `node.tls`."""
+    """An archive that takes C-STORE; with `tls`, over TLS with the certificate of `node.tls`.
+
+    `certificate` is the DNS name that the archive's certificate must carry, where that is not `host`.
+    """
 
     kind: Literal["dimse"]
     ae_title: AETitle
     host: str = Field(min_length=1)
     port: Port
     tls: bool = False
+    certificate: str | None = Field(default=None, min_length=1)
 
 
 class DicomWebArchive(Settings):

@@ -28,11 +28,13 @@ def permitted(
     here = [one for one in callers if one.ae_title == calling_ae_title and address in _addresses(one.address)]
     if not here:
         return "calling AE title and address are not among the callers in the settings"
-    if any(one.certificate is None or one.certificate in (certificate_names or ()) for one in here):
+    names = {name.casefold() for name in certificate_names or ()}  # as DNS names are compared
+    if any(one.certificate is None or one.certificate.casefold() in names for one in here):
         return None
     if certificate_names is None:
         return "this caller must call by TLS, with its certificate"
-    return "the caller's certificate carries another name than the settings ask for"
+    carried = ", ".join(sorted(certificate_names))[:200] or "none that can be read"
+    return f"the caller's certificate carries another name than the settings ask for: {carried}"
 
 
 def _addresses(address: str) -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,11 @@ class CallingSocket(ssl.SSLSocket):
         """Receive; by TLS 1.3 this is where a peer says that it does not take our certificate."""
         with self._remembering():
             return super().recv(buflen, flags)
+
+    def shutdown(self, how: int) -> None:
+        """Shut down what the peer may have already: were that an error, pynetdicom 3.0.4 would not close the socket."""
+        with suppress(OSError):
+            super().shutdown(how)
 
     @contextmanager
     def _remembering(self) -> Iterator[None]:

@@ -89,6 +89,17 @@ def test_an_archive_that_is_not_who_it_should_be_gets_nothing_and_the_reason_is_
     assert not list(peer.folder.iterdir())
 
 
+def test_an_archive_may_be_called_by_an_address_and_carry_a_name(
+    tmp_path: Path, papers: Papers, images: list[Path]
+) -> None:
+    papers.issue("pacs", holds_for=("pacs.example",))
+    certificate, key = papers.pair("pacs")
+    with storescp(tmp_path, "+tls", str(key), str(certificate), "+cf", str(papers.authorities)) as peer:
+        address = {"kind": "dimse", "ae_title": peer.ae_title, "host": "127.0.0.1", "port": peer.port, "tls": True}
+        archive = opened(papers.settings(), **address, certificate="pacs.example")
+        assert all(answer.accepted for answer in archive.send(images))
+
+
 def test_an_archive_that_speaks_no_tls_means_later_and_is_told(
     tmp_path: Path, papers: Papers, images: list[Path]
 ) -> None:

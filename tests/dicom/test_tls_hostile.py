@@ -196,6 +196,19 @@ def test_an_association_that_falls_silent_in_a_pdu_is_aborted_on_time(
     assert "nothing came for 2 s" in str(node.events())
 
 
+def test_the_node_may_stop_while_a_peer_holds_an_association_over_tls(node: Running, papers: Papers) -> None:
+    entity = AE("TESTER")
+    entity.add_requested_context(Verification)
+    tls_args = (client_context(papers.settings("client")), "127.0.0.1")
+    association = entity.associate("127.0.0.1", node.receiver.tls_port, ae_title="PACSAI", tls_args=tls_args)
+    assert association.is_established
+    began = time.monotonic()
+    node.receiver.stop(drain_s=0.2)
+    assert time.monotonic() - began < 5
+    until(lambda: not association.is_established)
+    assert node.events() == [], "nothing broke"
+
+
 def descriptors(node: Running) -> int:
     """Return how many files the receiver's process has open."""
     [helper] = node.receiver._helpers
