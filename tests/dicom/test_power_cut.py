@@ -1,0 +1,130 @@
+"""The power is cut while senders send: what was acknowledged is there afterwards, and without fsync it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from pacsai.bench import processes
+from pacsai.bench.receivers import NO_DELAY, Running, dcmtk, python_module
+from pacsai.bench.slices import write_slices
+from pacsai.dicom import part10
+from pacsai.spool import Spool
+from tests.conftest import needs
+from tests.disks import Disk, disk
+
+SENDERS = 3
+SLICES = 120
+SIDE = 128
+"""33 kB a slice: many acknowledgements a second."""
+
+
+@pytest.fixture
+def slices(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    return [*write_slices(folder, SLICES, seed=1, side=SIDE), *write_slices(folder, SLICES, seed=2, side=SIDE)]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_was_acknowledged_survives(tmp_path: Path, slices: list[Path], seed: int) -> None:
+    with disk(tmp_path) as drive:
+        acknowledged = cut_while_sending(drive, slices, seed)
+        assert 0 < len(acknowledged) < len(slices), "the cut must fall between the first image and the last"
+        with drive.as_it_is() as point:
+            assert lost(point, acknowledged) == []
+            with python_module(point / "data", "PACSAI", "receiver") as again:
+                assert send_all(again, slices) == set(slices), "a node that starts on it takes the rest"
+            assert lost(point, slices) == []
+
+
+def test_without_fsync_it_does_not(tmp_path: Path, slices: list[Path]) -> None:
+    """The test above can see a loss."""
+    with disk(tmp_path) as drive:
+        acknowledged = cut_while_sending(drive, slices, 1, "--no-fsync")
+        with drive.as_it_is() as point:
+            assert lost(point, acknowledged)
+
+
+def cut_while_sending(drive: Disk, slices: list[Path], seed: int, *options: str) -> set[Path]:
+    """Return the files that were acknowledged to their senders, the power being cut at some moment, 1 s at most."""
+    needs("storescu")
+    folder = drive.point / "data"
+    folder.mkdir()
+    with python_module(folder, "PACSAI", "receiver", *options) as receiver:
+        senders = [start_sender(receiver, slices[number::SENDERS]) for number in range(SENDERS)]
+        wait_for_first(folder)
+        time.sleep(random.Random(seed).uniform(0.05, 0.5))
+        drive.cut_power()
+        for pid in processes.tree(receiver.pid):
+            kill(pid)
+        return {path for sender in senders for path in acknowledged_by(sender)}
+
+
+def send_all(receiver: Running, slices: Iterable[Path]) -> set[Path]:
+    return set(acknowledged_by(start_sender(receiver, slices)))
+
+
+def start_sender(receiver: Running, slices: Iterable[Path]) -> subprocess.Popen[str]:
+    command = [dcmtk("storescu"), "-v", "-R", "-aec", "PACSAI", "127.0.0.1", str(receiver.port), *map(str, slices)]
+    return subprocess.Popen(command, env=NO_DELAY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def acknowledged_by(sender: subprocess.Popen[str]) -> Iterable[Path]:
+    """Return the files for which the sender says that it got the status 0x0000."""
+    said, _ = sender.communicate(timeout=60)
+    sent = None
+    for line in said.splitlines():
+        if line.startswith("I: Sending file: "):
+            sent = Path(line.removeprefix("I: Sending file: "))
+        elif line.startswith("I: Received Store Response (Success)"):
+            assert sent is not None
+            yield sent
+
+
+def wait_for_first(folder: Path) -> None:
+    """Wait until something of an image lies in the data folder."""
+    end = time.monotonic() + 30
+    while not any(path.stat().st_size > SIDE * SIDE for path in folder.rglob("*.dcm")):
+        assert time.monotonic() < end, "nothing arrives"
+        time.sleep(0.01)
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def lost(point: Path, acknowledged: Iterable[Path]) -> list[str]:
+    """Return what is not in the spool of the disk, whole, as it was sent."""
+    spool = Spool(point / "data")
+    try:
+        spool.start()
+        kept: dict[str, set[str]] = {}
+        gone = []
+        for path in acknowledged:
+            header = dcmread(path, stop_before_pixels=True)
+            study = str(header.StudyInstanceUID)
+            if study not in kept:
+                kept[study] = {part10.digest_of_file(one) for one in spool.instances(study)}
+            if digest_sent(path) not in kept[study]:
+                gone.append(path.name)
+        return gone
+    finally:
+        spool.close()
+
+
+def digest_sent(path: Path) -> str:
+    """Return the digest that the spool gives to a file of the senders."""
+    header = dcmread(path, stop_before_pixels=True)
+    dataset = path.read_bytes()[132 + 12 + header.file_meta.FileMetaInformationGroupLength :]
+    return part10.digest(str(header.file_meta.TransferSyntaxUID), dataset)
