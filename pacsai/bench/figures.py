@@ -96,11 +96,12 @@ def as_json(runs: Sequence[Run], start_s: Mapping[int, float], folder: Path) -> 
 
 
 def machine(folder: Path) -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return what the figures depend on; the load is that of now, the bench's own included."""
     return {
         "processors": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.release(),
+        "load_5_min": round(os.getloadavg()[1], 1),
         "file_system": file_system(folder),
         "storescu": _first_line(dcmtk("storescu"), "--version"),
         "orthanc": _first_line("Orthanc", "--version"),

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from typer.testing import CliRunner
 
 from pacsai.bench import figures, ingest, processes, receivers
 from pacsai.bench.ingest import BenchError, Run
 from pacsai.bench.slices import write_slices
+from pacsai.cli import app
+from pacsai.cli.common import CommandError
 from tests.conftest import needs
 
 
@@ -99,3 +102,27 @@ def test_usage_counts_what_this_process_holds() -> None:
         assert processes.usage(os.getpid()).descriptors == before.descriptors + 1
     assert before.rss_mb > 10
     assert before.threads >= 1
+
+
+@pytest.mark.parametrize(("floor_s", "status"), [(1.0, 1), (1.9, 0)])
+def test_check_ends_with_1_where_a_target_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, floor_s: float, status: int
+) -> None:
+    needs("storescu")
+    measured = [run_of("pacsai", 2), run_of("floor", floor_s)]
+    monkeypatch.setattr(ingest, "measure", lambda *_, **__: measured)
+    command = ["bench", "ingest", "--check", "--associations", "1", "--folder", str(tmp_path)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == status, done.output
+    assert "| 1 | pacsai | 3 | 5 | 2.00 | 1.00 |" in done.stdout
+
+
+def test_what_cannot_be_measured_is_said_in_one_line(tmp_path: Path) -> None:
+    for options, words in (
+        (["--only", "nothing"], "no such receiver"),
+        (["--associations", "one"], "numbers"),
+        (["--associations", "400"], "from 1 to the number of instances"),
+    ):
+        refused = CliRunner().invoke(app, ["bench", "ingest", *options]).exception
+        assert isinstance(refused, CommandError)
+        assert words in str(refused)
