@@ -24,13 +24,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="pacsai-soak-", dir=options.folder) as folder:
         outcome = soak(Path(folder), instances=options.instances, senders=options.senders, seed=options.seed)
     violations = outcome.violations()
-    if options.json:
-        sys.stdout.write(json.dumps({**asdict(outcome), "violations": violations}, indent=2) + "\n")
-    else:
-        sys.stdout.write(table(outcome) + "\n")
+    sys.stdout.write((as_json(outcome) if options.json else table(outcome)) + "\n")
     for line in violations:
         sys.stderr.write(f"must not be: {line}\n")
     return 1 if violations else 0
+
+
+def as_json(outcome: Outcome) -> str:
+    """Return everything as JSON."""
+    return json.dumps({**asdict(outcome), "violations": outcome.violations()}, indent=2)
 
 
 def table(outcome: Outcome) -> str:

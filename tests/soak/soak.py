@@ -38,7 +38,7 @@ class Outcome:
     instances: int
     megabytes: float
     seconds: float
-    events: Counter[str]
+    events: dict[str, int]
     before: Usage
     after: Usage
     memory: Trend
@@ -99,7 +99,7 @@ def soak(folder: Path, *, instances: int, senders: int, seed: int, break_rate: f
         instances=instances,
         megabytes=size / 1e6,
         seconds=seconds,
-        events=sum((tally.events for tally in tallies), Counter()),
+        events=dict(sum((tally.events for tally in tallies), Counter())),
         before=before,
         after=after,
         memory=trend(samples),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from pathlib import Path
 
 from pacsai.bench.processes import Usage
+from tests.soak.__main__ import as_json, table
 from tests.soak.sender import BREAKS
 from tests.soak.soak import count, soak
 from tests.soak.watch import Sample, trend
@@ -18,7 +19,9 @@ def test_nothing_is_lost_and_nothing_leaks(tmp_path: Path) -> None:
     assert outcome.left_unfinished == outcome.left_temporary == []
     assert outcome.after.descriptors <= outcome.before.descriptors + 4
     assert {f"broken off: {how}" for how in BREAKS} <= set(outcome.events)
-    assert Counter({"status 0x0000": 300}) <= outcome.events
+    assert outcome.events["status 0x0000"] == 300
+    assert json.loads(as_json(outcome))["lost"] == 0
+    assert "| never acknowledged / lost | 0 / 0 |" in table(outcome)
     assert count(tmp_path / "data", [301], seed=7)[0] == 1, "an instance never sent counts as lost"
 
 
