@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo test check format bench evaluate train clean help
+.PHONY: venv demo test check format bench bench-ingest soak evaluate train clean help
 
 help:            ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 venv: $(STAMP)   ## make .venv with pip, nothing else
 
@@ -30,6 +30,12 @@ check: venv      ## ruff (lint, format) and mypy strict
 
 bench: venv      ## how long a 300-slice chest CT takes, and where the time goes (minutes)
 	$(BIN)/python -m pipelines.chest_ct_nodules.bench
+
+bench-ingest: venv ## how fast images are taken in, beside storescp, Orthanc, pynetdicom and a bare loop (minutes)
+	$(BIN)/pacsai bench ingest
+
+soak: venv       ## 20 000 images from 8 senders that break off at random: nothing lost, nothing leaked (minutes)
+	$(BIN)/python -m tests.soak
 
 evaluate: venv   ## score the shipped weights on 40 held-out phantoms and on real data where it is (an hour)
 	$(BIN)/python -m pipelines.chest_ct_nodules.evaluate

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pacsai.cli import certs, demo, node, offline, pipelines, story
+from pacsai.cli import bench, certs, demo, node, offline, pipelines, story
 from pacsai.cli.common import CommandError, errors
 from pacsai.logs import configure_logs
 
@@ -27,6 +27,7 @@ app.command()(story.jobs)
 app.add_typer(pipelines.app, name="pipelines")
 app.command()(certs.certs)
 app.command()(demo.demo)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
