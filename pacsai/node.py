@@ -20,6 +20,7 @@ from pacsai.jobs import Jobs
 from pacsai.notices import Desk
 from pacsai.registry import Package, PipelineError, discover
 from pacsai.spool import Spool
+from pacsai.web.server import WebServer
 from pacsai.work import StudyWork
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ class Node:
         site.node.data.mkdir(parents=True, exist_ok=True)
         self.spool = Spool(site.node.data)
         self.receiver = Receiver(site.node, self.spool)
+        self.web = WebServer(site, self.spool) if site.web.port is not None else None
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
         work = StudyWork(site, self.spool, self.packages, open_archive(site), self._ending)
@@ -45,12 +47,16 @@ class Node:
         self.spool.start()
         self.jobs.start()
         self.receiver.start()
+        if self.web:
+            self.web.start()
         self._watcher.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.web:
+            self.web.stop()
         self.receiver.stop()
         self._ending.set()
         self._watcher.join()
