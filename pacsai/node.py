@@ -45,10 +45,10 @@ class Node:
     def __enter__(self) -> Node:
         shutil.rmtree(self.site.node.data / "work", ignore_errors=True)  # analyses that were cut off begin anew
         self.spool.start()
+        if self.web:
+            self.web.start()  # first: where it cannot listen, nothing else has begun
         self.jobs.start()
         self.receiver.start()
-        if self.web:
-            self.web.start()
         self._watcher.start()
         return self
 

@@ -21,7 +21,7 @@ from starlette.types import Message, Receive
 from pacsai.config import Web
 from pacsai.dicom.scp.telling import Teller
 from pacsai.web.answer import response, status
-from pacsai.web.instance import Keeper
+from pacsai.web.keeper import Keeper
 from pacsai.web.lingering import Lingering
 from pacsai.web.multipart import MalformedBody, media_type
 from pacsai.web.stow import Upload

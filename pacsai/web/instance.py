@@ -7,82 +7,28 @@ ends early leaves nothing. Decodes nothing, and knows nothing of HTTP.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
-from pacsai.config import Limits
-from pacsai.dicom.decoders import decodable_syntaxes
 from pacsai.dicom.identity import Identity, Refusal, agreed_identity
-from pacsai.dicom.scp.negotiation import STORAGE
-from pacsai.spool import Intake, Reception, Spool
+from pacsai.spool import Reception
 from pacsai.spool.intake import Incoming
-from pacsai.story import Story, utc_now
 from pacsai.web import filehead
 from pacsai.web.answer import (
     CANNOT_UNDERSTAND,
-    CLASS_NOT_SUPPORTED,
     DOES_NOT_MATCH,
     KEPT_ANOTHER,
     NO_ROOM,
-    SYNTAX_NOT_SUPPORTED,
     Outcome,
 )
+from pacsai.web.keeper import DEFLATED, Keeper, NoRoom
 
 log = structlog.get_logger()
 
-DEFLATED = str(DeflatedExplicitVRLittleEndian)
 _PIECE = 1 << 18
 _HEADER_BYTES = 4 << 20
 """How much of an inflated data set is kept to find its UIDs in."""
-
-
-class NoRoom(Refusal):
-    """Not kept because of this node's state, not of the data: a later try may succeed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keeper:
-    """Where instances go, and what is taken: the one thing that ties the web port to the spool."""
-
-    limits: Limits
-    intake: Intake
-    spool: Spool
-    syntaxes: frozenset[str]
-    clock: Callable[[], datetime] = utc_now
-
-    def has_room(self) -> bool:
-        """Return whether the data disk has more free space than `limits.free_gb`."""
-        return self.intake.free_bytes() >= self.limits.free_gb * 1e9
-
-    def begin(self, head: filehead.FileHead) -> Incoming:
-        """Return the file that the data set goes into; raises Refusal where it is not wanted."""
-        if head.sop_class_uid not in STORAGE:
-            raise Refusal(CLASS_NOT_SUPPORTED, f"SOP Class {head.sop_class_uid} is not stored here")
-        if head.transfer_syntax_uid not in self.syntaxes:
-            raise Refusal(SYNTAX_NOT_SUPPORTED, f"transfer syntax {head.transfer_syntax_uid} is not taken here")
-        if not self.has_room():
-            raise NoRoom(NO_ROOM, "the data disk is nearly full")
-        return self.intake.begin(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax_uid)
-
-    def keep(self, incoming: Incoming, said: Identity) -> Reception:
-        """Keep what has arrived; when this returns, it survives a power cut, and counts."""
-        kept = self.intake.keep(incoming, said)
-        return self.spool.enter([kept], self.clock())[0]
-
-    def story_of(self, study_instance_uid: str) -> Story:
-        """Return the story of the study if anything of it is here, else the node's own."""
-        if study_instance_uid and self.spool.instances_folder(study_instance_uid).is_dir():
-            return self.spool.story_of(study_instance_uid)
-        return self.spool.story
-
-
-def supported_syntaxes() -> frozenset[str]:
-    """Return the transfer syntaxes that uploads may have: what is decoded here, and deflated, within its limit."""
-    return frozenset({DEFLATED, *map(str, decodable_syntaxes())})
 
 
 class Instance:

@@ -5,26 +5,28 @@ Knows nothing of what is asked for.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
+from functools import partial
 
 import structlog
 import uvicorn
 
-from pacsai.config import Site
+from pacsai.config import Site, Web
 from pacsai.dicom.scp.telling import Teller
 from pacsai.spool import Spool
 from pacsai.web.app import Uploads, application
 from pacsai.web.doorstep import door
-from pacsai.web.instance import Keeper, supported_syntaxes
+from pacsai.web.keeper import Keeper
 
 log = structlog.get_logger()
 
 HEADER_BYTES = 32 << 10
 """Longest header of a request."""
 KEEP_ALIVE_S = 5
-DRAIN_S = 15
+DRAIN_S = 10
 
 
 class WebServer:
@@ -42,6 +44,7 @@ class WebServer:
         self._site = site
         self._spool = spool
         self._teller = Teller(spool.story)
+        self._keeper: Keeper | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._port = 0
@@ -60,24 +63,39 @@ class WebServer:
             The address cannot be listened on; token, certificate or key cannot be used.
         """
         token = self._site.web.token()
-        keeper = Keeper(self._site.node.limits, self._spool.intake, self._spool, supported_syntaxes())
-        uploads = Uploads(self._site.web, token, keeper, self._teller)
+        self._keeper = Keeper(self._site.node.limits, self._spool)
+        uploads = Uploads(self._site.web, token, self._keeper, self._teller)
         config = _configuration(self._site, uploads, self._teller)
         listening = _listening(self._site.web.host, self._site.web.port or 0)
         self._port = int(listening.getsockname()[1])
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listening]}, name="web port", daemon=True
+            target=self._serve, args=(self._server, listening), name="web port", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no new connection, give running requests 15 s to end, and cut off those left."""
+        """Take no new connection, give running requests 10 s to end, and cut off those left."""
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True
         self._thread.join(DRAIN_S + 5)
         self._teller.tell_rest(at_once=True)
+        if self._keeper:
+            self._keeper.close()
+
+    def _serve(self, server: uvicorn.Server, listening: socket.socket) -> None:
+        with asyncio.Runner(loop_factory=partial(_loop, self._site.web)) as runner:
+            runner.run(server.serve(sockets=[listening]))
+
+
+def _loop(web: Web) -> asyncio.AbstractEventLoop:
+    """Return an event loop whose TLS handshakes must end in time: uvicorn 0.54 cannot be told, and waits 60 s."""
+    loop = asyncio.new_event_loop()
+    if web.certificate:
+        patient = partial(loop.create_server, ssl_handshake_timeout=web.request_timeout_s)
+        setattr(loop, "create_server", patient)  # noqa: B010 (a method, which mypy protects)
+    return loop
 
 
 def _configuration(site: Site, uploads: Uploads, teller: Teller) -> uvicorn.Config:

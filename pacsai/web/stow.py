@@ -14,7 +14,8 @@ import structlog
 
 from pacsai.dicom.identity import Refusal
 from pacsai.web.answer import CANNOT_UNDERSTAND, Outcome
-from pacsai.web.instance import Instance, Keeper
+from pacsai.web.instance import Instance
+from pacsai.web.keeper import Keeper
 from pacsai.web.multipart import Parser, media_type
 
 log = structlog.get_logger()

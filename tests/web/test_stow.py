@@ -114,10 +114,12 @@ def test_health_needs_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_tls_is_spoken_where_a_certificate_is_given(tmp_path: Path) -> None:
     make(tmp_path, ["127.0.0.1"])
     trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-    with web_port(tmp_path, certificate=tmp_path / "node.pem", key=tmp_path / "node.key") as port:
+    with web_port(tmp_path, certificate=tmp_path / "node.pem", key=tmp_path / "node.key", request_timeout_s=1) as port:
         assert httpx.get(f"{port.url}/health", verify=trusting).json() == {"status": "ok"}
+        silent = port.connect()
         with pytest.raises(httpx.TransportError):
             httpx.get(port.url.replace("https", "http") + "/health")
+        assert ended(silent)
 
 
 # Some is not
