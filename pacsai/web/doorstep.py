@@ -30,12 +30,16 @@ class Door(H11Protocol):
     idle_since: float | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, and let go of the longest idle one where there are too many."""
+        """Take a connection, and let go of the longest idle one where there are too many; uvicorn answers 503 else."""
         super().connection_made(transport)
-        self._wait()
         idle = [one for one in self.connections if isinstance(one, Door) and one.idle_since is not None]
-        if len(self.connections) > self.most and idle:
+        self._wait()
+        if len(self.connections) <= self.most:
+            return
+        if idle:
             min(idle, key=lambda one: one.idle_since or 0).turn_away("made room for another connection")
+        else:
+            self._tell(f"there are {self.most} connections with a request already")
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; once they are a request, the doorstep is behind them."""
@@ -59,8 +63,17 @@ class Door(H11Protocol):
     def turn_away(self, reason: str) -> None:
         """Close the connection, and tell why."""
         self._end_waiting()
-        self.teller.tell("web connection closed", address=self.client[0] if self.client else "", reason=reason)
+        self._tell(reason)
         self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, and tell of it."""
+        self._end_waiting()
+        self._tell("what came is no HTTP request")
+        super().send_400_response(msg)
+
+    def _tell(self, reason: str) -> None:
+        self.teller.tell("web connection closed", address=self.client[0] if self.client else "", reason=reason)
 
     def _has_request(self) -> bool:
         cycle: Any = self.cycle  # None before the first request, whatever uvicorn's annotation says

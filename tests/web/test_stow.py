@@ -344,6 +344,15 @@ def test_idle_connections_starve_nobody(tmp_path: Path) -> None:
         assert {"made room for another connection", "no whole request came in time"} <= set(port.refusals())
 
 
+def test_requests_beyond_the_connections_are_503(tmp_path: Path) -> None:
+    with web_port(tmp_path, connections=2, uploads=4) as port:
+        busy = [port.begin(b"--edge\r\n") for _ in range(2)]
+        assert port.post(body(encoded(instance()))).status_code == 503
+        busy[0].close()
+        port.wait(lambda: port.post(body(encoded(instance()))).status_code == 200)
+        assert "there are 2 connections with a request already" in port.refusals()
+
+
 def dribble(peer: socket.socket, done: threading.Event) -> None:
     try:
         while not done.wait(0.1):
@@ -372,6 +381,7 @@ def test_a_header_without_end_is_cut(port: WebPort) -> None:
     except OSError:
         return
     assert ended(peer)
+    port.wait(lambda: "what came is no HTTP request" in port.refusals())
 
 
 def test_a_refused_peer_that_waits_for_a_word_is_answered_at_once(port: WebPort) -> None:
