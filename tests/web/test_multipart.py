@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -160,3 +161,18 @@ def test_little_is_held_of_a_long_part() -> None:
 def test_a_content_type_is_read(given_type: str, expected: tuple[str, str | None, str | None]) -> None:
     kind, parameters = media_type(given_type)
     assert (kind, parameters.get("type"), parameters.get("boundary")) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(given_type=st.text(st.sampled_from("aB;=\"'*\\ /%0,()<>é\r\n"), max_size=40))
+@example(given_type="multipart/related; boundary*=utf-8''%e2%82; boundary*0=a; boundary*1*=b")
+def test_no_content_type_breaks_its_reader(given_type: str) -> None:
+    kind, parameters = media_type(given_type)
+    assert all(isinstance(text, str) for text in (kind, *parameters, *parameters.values()))
+
+
+@pytest.mark.parametrize("hostile", ["a=" * 15_000, " " * 30_000, 'a="' + "\\" * 30_000, "a" * 30_000, '"' * 30_000])
+def test_a_long_content_type_takes_no_time(hostile: str) -> None:
+    began = time.process_time()
+    media_type(f"multipart/related;{hostile}")
+    assert time.process_time() - began < 0.1
