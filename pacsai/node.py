@@ -20,6 +20,7 @@ from pacsai.jobs import Jobs
 from pacsai.notices import Desk
 from pacsai.registry import Package, PipelineError, discover
 from pacsai.spool import Spool
+from pacsai.web.server import WebServer
 from pacsai.work import StudyWork
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ class Node:
         site.node.data.mkdir(parents=True, exist_ok=True)
         self.spool = Spool(site.node.data)
         self.receiver = Receiver(site.node, self.spool)
+        self.web = WebServer(site, self.spool) if site.web.port is not None else None
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
         work = StudyWork(site, self.spool, self.packages, open_archive(site), self._ending)
@@ -43,6 +45,8 @@ class Node:
     def __enter__(self) -> Node:
         shutil.rmtree(self.site.node.data / "work", ignore_errors=True)  # analyses that were cut off begin anew
         self.spool.start()
+        if self.web:
+            self.web.start()  # first: where it cannot listen, nothing else has begun
         self.jobs.start()
         self.receiver.start()
         self._watcher.start()
@@ -51,6 +55,8 @@ class Node:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.web:
+            self.web.stop()
         self.receiver.stop()
         self._ending.set()
         self._watcher.join()

@@ -28,6 +28,8 @@ def serve(config: ConfigOption, quiet: Annotated[bool, typer.Option(help="No lin
         if not quiet:
             names = ",".join(package.name for package in node.packages)
             ports = " ".join(f"{kind}={site.node.host}:{port}" for kind, port in node.receiver.ports.items())
+            if node.web:
+                ports += f" web={site.web.host}:{node.web.port}"
             sys.stdout.write(f"ready ae_title={site.node.ae_title} {ports} pipelines={names}\n")
             sys.stdout.flush()
         ending.wait()

@@ -105,6 +105,11 @@ class Spool:
         """Bring the index up to the folders, as after the death of a process; return how many it did not know."""
         return scan.bring_up(self._index, self._studies)
 
+    @property
+    def intake(self) -> Intake:
+        """Return the way in for what streams; what it has kept counts once `enter` knows of it."""
+        return self._intake
+
     def free_bytes(self) -> int:
         """Return the free space of the disk the spool lies on."""
         return self._intake.free_bytes()
