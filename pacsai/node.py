@@ -14,6 +14,7 @@ import structlog
 
 from pacsai import notices
 from pacsai.archive import open_archive
+from pacsai.commitment import Commitment
 from pacsai.config import Site
 from pacsai.dicom.scp import Receiver
 from pacsai.jobs import Jobs
@@ -34,9 +35,11 @@ class Node:
         site.node.data.mkdir(parents=True, exist_ok=True)
         self.spool = Spool(site.node.data)
         self.receiver = Receiver(site.node, self.spool)
+        archive = open_archive(site)
+        self.commitment = Commitment(site, self.spool, archive)
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
-        work = StudyWork(site, self.spool, self.packages, open_archive(site), self._ending)
+        work = StudyWork(site, self.spool, self.packages, archive, self._ending, self.commitment.delivered)
         self.jobs = Jobs(site.jobs.database, site.node.data, work)
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
@@ -45,6 +48,7 @@ class Node:
         self.spool.start()
         self.jobs.start()
         self.receiver.start()
+        self.commitment.start()
         self._watcher.start()
         return self
 
@@ -55,11 +59,12 @@ class Node:
         self._ending.set()
         self._watcher.join()
         self.jobs.stop()
+        self.commitment.stop()
         self.spool.close()
 
     def _handlers(self) -> dict[tuple[notices.Service, str], notices.Handler]:
         """Return who deals with which notice."""
-        return {}
+        return self.commitment.handlers()
 
     def _watch(self) -> None:
         """Submit each study that has been quiet long enough, once for each revision of it."""

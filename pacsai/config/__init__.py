@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pacsai.config.archive import ArchiveSettings, DicomWebArchive, DimseArchive, FolderArchive, OrthancArchive
 from pacsai.config.base import Settings
-from pacsai.config.node import Caller, Limits, Node, Tls
+from pacsai.config.node import Caller, CommitmentPeer, Limits, Node, Tls
+from pacsai.config.retention import RetentionSettings
 from pacsai.config.web import Web
 from pacsai.config.work import JobsSettings, PipelineSettings, ResultKind, StudySettings
 from pacsai.yamlfile import FileError, read_model
@@ -18,6 +19,7 @@ from pacsai.yamlfile import FileError, read_model
 __all__ = [
     "ArchiveSettings",
     "Caller",
+    "CommitmentPeer",
     "DicomWebArchive",
     "DimseArchive",
     "FolderArchive",
@@ -27,6 +29,7 @@ __all__ = [
     "OrthancArchive",
     "PipelineSettings",
     "ResultKind",
+    "RetentionSettings",
     "Site",
     "SiteError",
     "StudySettings",
@@ -49,6 +52,7 @@ class Site(Settings):
     jobs: JobsSettings = JobsSettings()
     pipelines: dict[str, PipelineSettings]
     web: Web = Web()
+    retention: RetentionSettings = RetentionSettings()
 
 
 def load(path: Path) -> Site:

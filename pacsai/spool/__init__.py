@@ -182,6 +182,13 @@ class Spool:
         """Return the files of the study; none for a study that is not here."""
         return tuple(sorted(self.instances_folder(study_instance_uid).glob("*.dcm")))
 
+    def find(self, sop_instance_uid: str) -> Path | None:
+        """Return the file of an instance, None for one that is not here."""
+        sop_key = self.key(sop_instance_uid)
+        study_key = self._index.study_of(sop_key)
+        path = self._studies / str(study_key) / "instances" / f"{sop_key}.dcm"
+        return path if study_key and path.is_file() else None
+
     def instances_folder(self, study_instance_uid: str) -> Path:
         """Return the folder that holds the study's files."""
         return self._folder(study_instance_uid) / "instances"
