@@ -20,6 +20,7 @@ from pacsai.dicom.scp import Receiver
 from pacsai.jobs import Jobs
 from pacsai.notices import Desk
 from pacsai.registry import Package, PipelineError, discover
+from pacsai.retention import Retention
 from pacsai.spool import Spool
 from pacsai.work import StudyWork
 
@@ -41,6 +42,7 @@ class Node:
         self._ending = threading.Event()
         work = StudyWork(site, self.spool, self.packages, archive, self._ending, self.commitment.delivered)
         self.jobs = Jobs(site.jobs.database, site.node.data, work)
+        self.retention = Retention(site, self.spool, self.commitment.ledger, self.jobs.list)
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
     def __enter__(self) -> Node:
@@ -49,6 +51,7 @@ class Node:
         self.jobs.start()
         self.receiver.start()
         self.commitment.start()
+        self.retention.start()
         self._watcher.start()
         return self
 
@@ -58,6 +61,7 @@ class Node:
         self.receiver.stop()
         self._ending.set()
         self._watcher.join()
+        self.retention.stop()
         self.jobs.stop()
         self.commitment.stop()
         self.spool.close()

@@ -207,11 +207,13 @@ class Outbox:
     def purge(self, parcel_id: str) -> None:
         """Delete the objects of a parcel; what it was, and what the archive answered, stays."""
         folder = self._folder_of(parcel_id)
-        if not (folder / _PURGED).is_file():
-            durable.write(folder / _PURGED, json.dumps({"at": _utc_now()}).encode())
         for path in folder.glob("*.dcm"):
-            path.unlink(missing_ok=True)
-        durable.sync_folder(folder)
+            path.unlink()
+        durable.write(folder / _PURGED, json.dumps({"at": _utc_now()}).encode())
+
+    def purged(self, parcel_id: str) -> bool:
+        """Tell whether the objects of a parcel were deleted."""
+        return (self._folder_of(parcel_id) / _PURGED).is_file()
 
     def _folder_of(self, parcel_id: str) -> Path:
         if not PARCEL_ID.fullmatch(parcel_id):

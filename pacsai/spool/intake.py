@@ -114,7 +114,9 @@ class Intake:
                     self._flush(folder)
                 return Reception.NEW
             except FileExistsError:
-                return self._compare(incoming, said, self._studies / study_key / "instances" / f"{sop_key}.dcm")
+                kept = self._studies / study_key / "instances" / f"{sop_key}.dcm"
+                if last or kept.exists():  # else it was purged just now, and its name is free
+                    return self._compare(incoming, said, kept)
             except FileNotFoundError:  # the study was purged while its folder was open here
                 self._folders.close(study_key)
                 if last:

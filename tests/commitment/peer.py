@@ -1,4 +1,4 @@
-"""A real peer of storage commitment on 127.0.0.1, for what Orthanc cannot show: it answers when and what a test wants."""
+"""A real peer of storage commitment on 127.0.0.1, for what Orthanc cannot show: it answers when and what tests want."""
 
 from __future__ import annotations
 
