@@ -156,6 +156,9 @@ class Retention:
             return "a job of it is waiting or running"
         if jobs[-1].state == "failed":
             return "its last job failed"
+        events = self._spool.story_of(held.study_instance_uid).read()
+        if {one["parcel"] for one in events if one["event"] == "analysed"} - {parcel.id for parcel in parcels}:
+            return "results of it are not in this node's outbox"
         for parcel in parcels:
             reason = self._is_needed(parcel)
             if reason:
@@ -191,5 +194,6 @@ class Retention:
             if self._spool.instances(uid) and not self._spool.purge(uid, verdict.reason, self._clock()):
                 return False
         for parcel in parcels.get(uid, ()):
-            self._outbox.purge(parcel.id)
+            if not self._outbox.purged(parcel.id):
+                self._outbox.purge(parcel.id)
         return True

@@ -141,6 +141,10 @@ def another_job(state: State) -> Callable[[House], None]:
     return act
 
 
+def lost(house: House) -> None:
+    house.spool.story_of("1").tell("analysed", parcel="elsewhere")
+
+
 def promised(house: House) -> None:
     house.ledger.promise([house.spool.key("1")], "CT1")
 
@@ -156,6 +160,7 @@ def promised(house: House) -> None:
         (another_job("waiting"), "a job of it is waiting or running"),
         (another_job("failed"), "its last job failed"),
         (lambda house: house.jobs.clear(), "no job of it is known"),
+        (lost, "results of it are not in this node's outbox"),
         (promised, "its images were committed to CT1"),
     ],
 )

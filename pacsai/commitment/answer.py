@@ -17,7 +17,7 @@ import structlog
 from pacsai import durable
 from pacsai.commitment import wire
 from pacsai.commitment.ledger import Ledger, Owed, Reference, pause_s
-from pacsai.commitment.wire import Caller, Declined, Peer, Unreachable
+from pacsai.commitment.wire import Declined, Peer, Requestor, Unreachable
 from pacsai.config import Node
 from pacsai.dicom import part10
 from pacsai.notices import Notice
@@ -51,10 +51,10 @@ class Answering:
     """
 
     def __init__(
-        self, node: Node, caller: Caller, *, ledger: Ledger, spool: Spool, clock: Callable[[], float] = time.time
+        self, node: Node, requestor: Requestor, *, ledger: Ledger, spool: Spool, clock: Callable[[], float] = time.time
     ) -> None:
         self._node = node
-        self._caller = caller
+        self._requestor = requestor
         self._ledger = ledger
         self._spool = spool
         self._clock = clock
@@ -109,7 +109,7 @@ class Answering:
                 self._ledger.put_off(owed, self._clock() + _LOOK_AGAIN_S, attempts=owed.attempts)
                 return
             self._ledger.promise(said.study_keys, owed.ae_title)
-        self._caller.report(peer, owed.transaction_uid, said.committed, said.failed)
+        self._requestor.report(peer, owed.transaction_uid, said.committed, said.failed)
         reasons = sorted({wire.reason_in_words(code) for code in said.failed.values()})
         self._tell(
             "commitment answered",

@@ -18,7 +18,7 @@ from pydicom.uid import generate_uid
 from pacsai.archive.base import Archive, ArchiveUnavailable
 from pacsai.commitment import wire
 from pacsai.commitment.ledger import Ledger, Reference, Request, pause_s
-from pacsai.commitment.wire import Caller, Declined, Peer, Unreachable
+from pacsai.commitment.wire import Declined, Peer, Requestor, Unreachable
 from pacsai.config import DimseArchive, OrthancArchive
 from pacsai.notices import Notice
 from pacsai.outbox import Outbox, ParcelError
@@ -53,7 +53,7 @@ class Asking:
         self,
         settings: Committer,
         archive: Archive,
-        caller: Caller,
+        requestor: Requestor,
         *,
         outbox: Outbox,
         ledger: Ledger,
@@ -63,7 +63,7 @@ class Asking:
     ) -> None:
         self._settings = settings
         self._archive = archive
-        self._caller = caller
+        self._requestor = requestor
         self._outbox = outbox
         self._ledger = ledger
         self._spool = spool
@@ -71,6 +71,7 @@ class Asking:
         self._clock = clock
         self._answers_at_once = True
         self._failures = 0
+        self._told = ""
         self._not_before = 0.0
 
     def expect(self, parcel_id: str) -> None:
@@ -95,13 +96,20 @@ class Asking:
         for request in self._ledger.due(self._clock()):
             try:
                 self._ask_about(request)
-                self._failures = 0
+                self._failures, self._told = 0, ""
             except (Unreachable, ArchiveUnavailable) as error:
                 self._failures += 1
                 pause = min(pause_s(_DOWN_S, self._failures), _DOWN_LONGEST_S)
                 self._not_before = self._clock() + pause
                 log.warning("the archive cannot be asked for commitment now", reason=str(error), pause_s=pause)
+                self._tell_once(str(error))
                 return
+
+    def _tell_once(self, reason: str) -> None:
+        """Tell the node's story why the archive cannot be asked, once for as long as it lasts."""
+        if reason != self._told:
+            self._told = reason
+            self._spool.story.tell("commitment waits", reason=reason)
 
     def _ask_about(self, request: Request) -> None:
         if self._clock() - request.since > self._settings.commitment_days * _DAY_S:
@@ -119,7 +127,7 @@ class Asking:
     def _put(self, request: Request) -> None:
         """Ask, and wait a little for the answer; while the archive does not answer at once, later parcels do not."""
         peer = self._peer()
-        with self._caller.question(peer, self._keep) as question:
+        with self._requestor.question(peer, self._keep) as question:
             transaction_uid = str(generate_uid(prefix=None))
             self._ledger.asking(request, transaction_uid, peer.ae_title, self._next_at(request.asked + 1))
             self._story(request).tell(

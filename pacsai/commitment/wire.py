@@ -71,7 +71,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Requestor:
     """Who speaks: this node's AE title; and how long it waits for a connection and for each answer, in seconds."""
 
     ae_title: str

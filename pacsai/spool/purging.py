@@ -34,9 +34,7 @@ def finish(folder: Path, index: SpoolIndex) -> None:
         return
     for name, time_ns in json.loads(plan.read_bytes()).items():
         path = folder / "instances" / Path(name).name
-        if not path.exists():
-            index.forget(path.stem)
-        elif path.stat().st_mtime_ns == time_ns:
+        if path.exists() and path.stat().st_mtime_ns == time_ns:
             index.forget(path.stem)
             path.unlink()
     durable.sync_folder(folder / "instances")

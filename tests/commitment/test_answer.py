@@ -13,7 +13,7 @@ import pytest
 from pacsai.commitment import wire
 from pacsai.commitment.answer import Answering
 from pacsai.commitment.ledger import Ledger, Reference
-from pacsai.commitment.wire import SOP_CLASS_UID, Caller
+from pacsai.commitment.wire import SOP_CLASS_UID, Requestor
 from pacsai.config import Caller as MayCall
 from pacsai.config import CommitmentPeer as Listens
 from pacsai.config import Node
@@ -48,7 +48,7 @@ class House:
             self.ledger.close()
         self.ledger = Ledger(self.node.data / "commitment.db")
         self.answering = Answering(
-            self.node, Caller("PACSAI"), ledger=self.ledger, spool=self.spool, clock=lambda: self.now
+            self.node, Requestor("PACSAI"), ledger=self.ledger, spool=self.spool, clock=lambda: self.now
         )
         self.desk = Desk(
             self.node.data / "notices", {("N-ACTION", SOP_CLASS_UID): self.answering.hear}, self.spool.story
@@ -161,15 +161,21 @@ def test_a_peer_that_stays_down_is_given_up_and_told(tmp_path: Path) -> None:
     gc.collect()
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_requests_that_cannot_be_answered_are_told(house: House, peer: CommitmentPeer) -> None:
     port = house.receiver.port
     peer.request(port, [HERE], ae_title="STRANGER")
     peer.request(port, [HERE], action=7)
     peer.request(port, [])
+    peer.request(port, [Reference(CT, "../../x")])
     house.round()
     reasons = [event["reason"] for event in house.told("commitment request ignored")]
     assert reasons[0].startswith("no port is known for this AE title")
-    assert reasons[1:] == ["there is no Action Type 7 (PS3.4 J.3.2)", "it refers to no SOP instance"]
+    assert reasons[1:] == [
+        "there is no Action Type 7 (PS3.4 J.3.2)",
+        "it refers to no SOP instance",
+        "a UID is missing or not made of digits and dots, 64 at most",
+    ]
     assert house.ledger.owed(house.now) == []
 
 
@@ -177,7 +183,7 @@ def test_a_caller_with_a_port_is_answered_there(tmp_path: Path, peer: Commitment
     caller = MayCall(ae_title="MODALITY", address="127.0.0.1", port=peer.port)
     node = Node(data=tmp_path, callers=(caller, MayCall(ae_title="OTHER", address="127.0.0.1")))
     spool, ledger = Spool(tmp_path), Ledger(tmp_path / "commitment.db")
-    answering = Answering(node, Caller("PACSAI"), ledger=ledger, spool=spool)
+    answering = Answering(node, Requestor("PACSAI"), ledger=ledger, spool=spool)
     assert answering._peer("MODALITY") == wire.Peer("MODALITY", "127.0.0.1", peer.port)
     assert answering._peer("OTHER") is None
     ledger.close()

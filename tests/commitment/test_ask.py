@@ -15,7 +15,7 @@ from pacsai import notices
 from pacsai.archive.dimse import CStoreArchive
 from pacsai.commitment.ask import Asking
 from pacsai.commitment.ledger import Ledger, Request, pause_s
-from pacsai.commitment.wire import SOP_CLASS_UID, Caller
+from pacsai.commitment.wire import SOP_CLASS_UID, Requestor
 from pacsai.config import DimseArchive, Node
 from pacsai.dicom.scp import Receiver
 from pacsai.notices import Desk
@@ -57,7 +57,7 @@ class House:
         self.asking = Asking(
             self._settings,
             store,
-            Caller("PACSAI"),
+            Requestor("PACSAI"),
             outbox=self.outbox,
             ledger=self.ledger,
             spool=self.spool,
@@ -238,10 +238,14 @@ def test_an_archive_that_is_down_is_asked_when_it_is_back(tmp_path: Path) -> Non
     house.pack(tmp_path / "ct")
     house.round()
     house.round()
+    house.now += 2
+    house.round()
     assert house.request.asked == 0
+    (waits,) = [event for event in house.spool.story.read() if event["event"] == "commitment waits"]
+    assert waits["reason"].endswith("cannot be reached")
     with commitment_peer(port=gone.port) as archive:
         archive.answers_at_once = True
-        house.now += 2
+        house.now += 5
         house.round()
         assert house.request.state == "committed"
     house.close()

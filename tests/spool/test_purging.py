@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -95,3 +97,28 @@ def test_an_image_that_came_again_after_a_cut_off_purge_stays(spool: Spool, tmp_
     later = again(tmp_path)
     assert later.instances(STUDY) == (files[0],)
     later.close()
+
+
+def test_images_that_come_again_while_the_study_is_purged_are_on_disk_and_in_the_index_or_in_neither(
+    spool: Spool,
+) -> None:
+    ending = threading.Event()
+
+    def send() -> None:
+        while not ending.is_set():
+            for name in NAMES:
+                assert spool.receive(arrival(name), second(30)) is not Reception.CONFLICT
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    purged = 0
+    end = time.monotonic() + 20
+    while purged < 20 and time.monotonic() < end:
+        purged += spool.purge(STUDY, "", second(40))
+        spool.mark_submitted(STUDY, spool.revision(STUDY))
+    ending.set()
+    sender.join()
+    assert purged == 20
+    on_disk = {path.stem for path in spool.instances(STUDY)}
+    assert on_disk == {spool.key(name) for name in NAMES if spool.find(name)}
+    assert [one.instances for one in spool.held()] == [len(on_disk)]
