@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 from pacsai.archive.base import Archive, ArchiveUnavailable, Sent
@@ -21,11 +22,12 @@ def open_archive(site: Site) -> Archive:
     if settings.kind == "dimse":
         from pacsai.archive.dimse import CStoreArchive
 
-        return CStoreArchive(site.node.ae_title, settings.ae_title, settings.host, settings.port)
+        tls = _tls(site) if settings.tls else None
+        return CStoreArchive(site.node.ae_title, settings.ae_title, settings.host, settings.port, tls)
     if settings.kind == "dicomweb":
         from pacsai.archive.dicomweb import StowArchive
 
-        return StowArchive(settings.url)
+        return StowArchive(settings.url, _tls(site) if settings.tls else None)
     if settings.kind == "orthanc":
         from pacsai.archive.orthanc import OrthancArchive
 
@@ -33,3 +35,11 @@ def open_archive(site: Site) -> Archive:
     from pacsai.archive.folder import FolderArchive
 
     return FolderArchive(settings.path)
+
+
+def _tls(site: Site) -> ssl.SSLContext:
+    """Return how the node calls others by TLS; raises TlsError where its files cannot be used."""
+    from pacsai.dicom.tls import client_context
+
+    assert site.node.tls is not None  # noqa: S101 - the site's settings see to it
+    return client_context(site.node.tls)

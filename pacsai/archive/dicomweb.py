@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class StowArchive:
     """An archive by the base URL of its DICOMweb services, e.g. http://host:8042/dicom-web."""
 
     url: str
+    tls: ssl.SSLContext | None = None
     timeout_s: float = 120
 
     def send(self, paths: Sequence[Path]) -> tuple[Sent, ...]:
@@ -60,7 +62,8 @@ class StowArchive:
         }
         try:
             # The environment's proxies are not for patients' data: the archive is where the settings say.
-            with httpx.Client(timeout=httpx.Timeout(self.timeout_s, connect=10), trust_env=False) as client:
+            timeout, verify = httpx.Timeout(self.timeout_s, connect=10), self.tls or True
+            with httpx.Client(timeout=timeout, trust_env=False, verify=verify) as client:
                 return client.post(f"{self.url}/studies", content=_multipart(paths, boundary), headers=headers)
         except httpx.HTTPError as error:
             raise ArchiveUnavailable(f"{self._name} cannot be reached: {error}") from error

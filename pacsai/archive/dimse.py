@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class CStoreArchive:
     ae_title: str
     host: str
     port: int
+    tls: ssl.SSLContext | None = None
     connect_s: float = 10
     associate_s: float = 30
     response_s: float = 120
@@ -65,9 +67,12 @@ class CStoreArchive:
     @contextmanager
     def _association(self, files: Sequence[_File]) -> Iterator[Association]:
         """Associate, and release when the block ends. An association without any accepted context is given closed."""
+        if failure := self._tls_failure(wait_s=0):  # asked before: pynetdicom would leave the socket open
+            raise ArchiveUnavailable(f"{self._name} {failure}")
         association = self._associate({file.context for file in files})
         if not association.is_established and not association.rejected_contexts:
-            raise ArchiveUnavailable(f"{self._name} {_why_not(association)}")
+            _close(association)
+            raise ArchiveUnavailable(f"{self._name} {self._tls_failure(wait_s=1) or _why_not(association)}")
         try:
             yield association
         finally:
@@ -87,6 +92,7 @@ class CStoreArchive:
             [build_context(sop_class, syntax) for sop_class, syntax in sorted(contexts)],
             ae_title=self.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+            tls_args=(self.tls, self.host) if self.tls else None,
         )
 
     def _store(self, association: Association, file: _File) -> Sent:
@@ -111,6 +117,28 @@ class CStoreArchive:
         sop_class, syntax = UID(file.sop_class_uid).name, UID(file.transfer_syntax_uid).name
         return Sent(file.sop_instance_uid, accepted=False, detail=f"{self._name} does not take {sop_class} in {syntax}")
 
+    def _tls_failure(self, wait_s: float) -> str:
+        """Return why a TLS handshake fails, '' where it does not; pynetdicom keeps that to itself.
+
+        By TLS 1.3 a peer refuses our certificate after the handshake; `wait_s` is how long to listen for that.
+        """
+        if self.tls is None:
+            return ""
+        try:
+            with (
+                socket.create_connection((self.host, self.port), self.connect_s) as connection,
+                self.tls.wrap_socket(connection, server_hostname=self.host) as secure,
+            ):
+                if wait_s:
+                    secure.settimeout(wait_s)
+                    secure.recv(1)
+        except ssl.SSLError as error:
+            said = getattr(error, "verify_message", "") or (error.reason or "it broke off").lower().replace("_", " ")
+            return f"cannot be called by TLS: {said}"
+        except OSError:
+            return ""
+        return ""
+
     @property
     def _name(self) -> str:
         return f"the archive {self.ae_title} at {self.host}:{self.port}"
@@ -126,6 +154,13 @@ def _send_at_once(event: evt.Event) -> None:
     connection = event.assoc.dul.socket
     if connection is not None and connection.socket is not None:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _close(association: Association) -> None:
+    """Close the socket of an association that failed: pynetdicom forgets it where the peer hung up."""
+    connection = association.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.close()
 
 
 def _why_not(association: Association) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pacsai.cli import demo, node, offline, pipelines, retention, story
+from pacsai.cli import certs, demo, node, offline, pipelines, retention, story
 from pacsai.cli.common import CommandError, errors
 from pacsai.logs import configure_logs
 
@@ -26,6 +26,7 @@ app.command()(story.study)
 app.command()(story.jobs)
 app.command()(retention.retention)
 app.add_typer(pipelines.app, name="pipelines")
+app.command()(certs.certs)
 app.command()(demo.demo)
 
 

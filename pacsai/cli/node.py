@@ -27,7 +27,7 @@ def serve(config: ConfigOption, quiet: Annotated[bool, typer.Option(help="No lin
     with told_plainly(), Node(site) as node:
         if not quiet:
             names = ",".join(package.name for package in node.packages)
-            line = f"ready ae_title={site.node.ae_title} dicom={site.node.host}:{node.receiver.port} pipelines={names}"
-            sys.stdout.write(line + "\n")
+            ports = " ".join(f"{kind}={site.node.host}:{port}" for kind, port in node.receiver.ports.items())
+            sys.stdout.write(f"ready ae_title={site.node.ae_title} {ports} pipelines={names}\n")
             sys.stdout.flush()
         ending.wait()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import model_validator
+
 from pacsai.config.archive import ArchiveSettings, DicomWebArchive, DimseArchive, FolderArchive, OrthancArchive
 from pacsai.config.base import Settings
 from pacsai.config.node import Caller, CommitmentPeer, Limits, Node, Tls
@@ -53,6 +55,12 @@ class Site(Settings):
     pipelines: dict[str, PipelineSettings]
     web: Web = Web()
     retention: RetentionSettings = RetentionSettings()
+
+    @model_validator(mode="after")
+    def _tls_has_a_certificate(self) -> Site:
+        if getattr(self.archive, "tls", False) and self.node.tls is None:
+            raise ValueError("archive.tls needs the certificate, key and authorities of node.tls")
+        return self
 
 
 def load(path: Path) -> Site:

@@ -34,19 +34,24 @@ class Committing(Settings):
 
 
 class DimseArchive(Committing):
-    """An archive that takes C-STORE."""
+    """An archive that takes C-STORE; with `tls`, over TLS with the certificate of `node.tls`."""
 
     kind: Literal["dimse"]
     ae_title: AETitle
     host: str = Field(min_length=1)
     port: Port
+    tls: bool = False
 
 
 class DicomWebArchive(Settings):
-    """An archive that takes STOW-RS; `url` is the base of its services, e.g. http://host:8042/dicom-web."""
+    """An archive that takes STOW-RS; `url` is the base of its services, e.g. http://host:8042/dicom-web.
+
+    With `tls`, an https:// URL is called with the certificate of `node.tls`, and its authorities are believed.
+    """
 
     kind: Literal["dicomweb"]
     url: HttpUrl
+    tls: bool = False
 
 
 class OrthancArchive(Committing):

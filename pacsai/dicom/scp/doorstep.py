@@ -106,5 +106,5 @@ class Caller:
         if kind != ASSOCIATE_RQ:
             raise Violation("what comes first is no association request", UNEXPECTED_PDU)
         if not 68 <= length <= ASSOCIATE_BYTES:
-            raise Violation(f"the peer announces an association request of {length} bytes", INVALID_PARAMETER)
+            raise Violation(f"the peer announces a PDU of {length} bytes as its association request", INVALID_PARAMETER)
         return _HEADER + int(length)

@@ -24,6 +24,7 @@ from typing import Any
 import structlog
 
 from pacsai.config import Node
+from pacsai.dicom import tls
 from pacsai.dicom.decoders import decodable_syntaxes
 from pacsai.dicom.scp.channel import Channel, Ended, pair
 from pacsai.dicom.scp.setup import Setup
@@ -102,6 +103,12 @@ class Receiver:
         """Return the TLS port this receiver listens on."""
         return self._port("tls")
 
+    @property
+    def ports(self) -> dict[str, int]:
+        """Return the ports that are listened on: `dicom` the plain one, `dicom_tls` the other."""
+        names = {"plain": "dicom", "tls": "dicom_tls"}
+        return {names[kind]: self._port(kind) for kind in self._listeners}
+
     def start(self) -> None:
         """Listen.
 
@@ -111,7 +118,10 @@ class Receiver:
             When an address cannot be listened on.
         RuntimeError
             When no receiver process comes up.
+        TlsError
+            When the TLS settings cannot be used.
         """
+        self._check_tls()
         if self._node.port is not None:
             self._listeners["plain"] = self._listener(self._node.port)
         if self._node.tls is not None and self._node.tls.port is not None:
@@ -132,6 +142,12 @@ class Receiver:
         self._thread = None
 
     # Starting
+
+    def _check_tls(self) -> None:
+        amiss = self._node.tls and tls.check(self._node.tls)
+        if amiss:
+            log.error(amiss)
+            self._spool.story.tell("TLS certificate", reason=amiss)
 
     def _listener(self, port: int) -> socket.socket:
         address = (self._node.host, port)

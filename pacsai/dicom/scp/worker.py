@@ -34,6 +34,7 @@ from pacsai.dicom.scp.setup import Setup
 from pacsai.dicom.scp.storing import Store, Visit
 from pacsai.dicom.scp.telling import Teller
 from pacsai.dicom.scp.wire import Bounds, Gone, PduReader, PlainWire, TlsWire, Violation, Wire
+from pacsai.dicom.tls import certificate_names, server_context
 from pacsai.logs import configure_logs
 from pacsai.spool.index import IndexReader
 from pacsai.spool.intake import Intake, Kept, key
@@ -216,8 +217,6 @@ class Worker:
 
     def _reject(self, caller: Caller, why: tuple[int, int, int], reason: str) -> None:
         calling, called = titles(bytes(caller.request[:80]))
-        with suppress(OSError):
-            caller.connection.send(wire.rejection(*why))
         self._teller.tell(
             "association rejected",
             address=caller.address,
@@ -225,6 +224,8 @@ class Worker:
             calling_ae_title=calling,
             called_ae_title=called,
         )
+        with suppress(OSError):
+            caller.connection.send(wire.rejection(*why))
 
     def _abort(self, caller: Caller, visit: Visit, reason: str, code: int = 0) -> None:
         """Send A-ABORT, and read on for a moment: closing on unread bytes would take the words back."""
@@ -288,7 +289,8 @@ class Worker:
 
 def _names(caller: Caller) -> frozenset[str] | None:
     """Return the names of the peer's certificate, None without TLS."""
-    return None if caller.certificate() is None else frozenset()
+    certificate = caller.certificate()
+    return None if certificate is None else certificate_names(certificate)
 
 
 def main() -> None:
@@ -299,7 +301,9 @@ def main() -> None:
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     with suppress(Ended):
         message, _ = channel.receive()
-        Worker(channel, Setup.of(message), None).run()
+        setup = Setup.of(message)
+        tls = setup.node.tls
+        Worker(channel, setup, server_context(tls) if tls and tls.port is not None else None).run()
 
 
 if __name__ == "__main__":
