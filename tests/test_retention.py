@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from pacsai.archive.base import Sent
 from pacsai.archive.folder import FolderArchive
+from pacsai.cli import app
 from pacsai.commitment.ledger import Ledger, Reference
 from pacsai.config import RetentionSettings, Site
 from pacsai.jobs.listing import Job, State
@@ -208,3 +212,18 @@ def test_parcels_left_by_a_cut_off_purge_go_the_next_time(house: House) -> None:
     assert [one.study_instance_uid for one in house.retention.round()] == ["1"]
     assert list((house.folder / "data" / "outbox" / "p1").glob("*.dcm")) == []
     assert house.retention.verdicts() == []
+
+
+def test_the_command_only_tells(house: House, tmp_path: Path) -> None:
+    house.study("1")
+    site = {"node": {"data": "./data"}, "archive": ASKED, "pipelines": {}, "retention": {"keep_days": 30}}
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump(site))
+    refused = CliRunner().invoke(app, ["retention", "--config", str(path)])
+    assert "--dry-run tells what and why" in str(refused.exception)
+    told = CliRunner().invoke(app, ["retention", "--dry-run", "--json", "--config", str(path)])
+    (verdict,) = json.loads(told.stdout)
+    assert (verdict["goes"], verdict["reason"]) == (False, "no job of it is known")
+    told = CliRunner().invoke(app, ["retention", "--dry-run", "--config", str(path)])
+    assert "no job of it is known" in told.output
+    assert len(house.spool.instances("1")) == 1

@@ -22,6 +22,7 @@ from pacsai.commitment.ask import Asking
 from pacsai.commitment.ledger import Ledger, Request
 from pacsai.commitment.wire import SOP_CLASS_UID, Requestor
 from pacsai.config import DimseArchive, OrthancArchive, Site
+from pacsai.dicom.tls import client_context
 from pacsai.outbox import Outbox
 from pacsai.spool import Spool
 
@@ -40,7 +41,7 @@ class Commitment:
     def __init__(self, site: Site, spool: Spool, archive: Archive) -> None:
         self._spool = spool
         self.ledger = Ledger(site.node.data / "commitment.db")
-        requestor = Requestor(site.node.ae_title)
+        requestor = Requestor(site.node.ae_title, client_context(site.node.tls) if site.node.tls else None)
         self._answering = Answering(site.node, requestor, ledger=self.ledger, spool=spool)
         self._asking = _asking(site, archive, requestor, spool, self.ledger)
         self._ending = threading.Event()

@@ -148,10 +148,10 @@ class Answering:
     def _peer(self, ae_title: str) -> Peer | None:
         for one in self._node.commitment_peers:
             if one.ae_title == ae_title:
-                return Peer(one.ae_title, one.host, one.port)
+                return Peer(one.ae_title, one.host, one.port, one.tls)
         for caller in () if self._node.callers == "any" else self._node.callers:
             if caller.ae_title == ae_title and caller.port is not None:
-                return Peer(caller.ae_title, caller.address, caller.port)
+                return Peer(caller.ae_title, caller.address, caller.port, caller.certificate is not None)
         return None
 
     def _tell(self, event: str, calling_ae_title: str, **details: object) -> None:

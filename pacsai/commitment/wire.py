@@ -5,6 +5,7 @@ Speaks to one peer once and tells what came of it; remembers nothing.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,11 +61,12 @@ class Declined(Exception):  # noqa: N818  an answer of the peer, not a fault of 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a peer listens."""
+    """Where a peer listens, and whether it speaks TLS there."""
 
     ae_title: str
     host: str
     port: int
+    tls: bool = False
 
     def __str__(self) -> str:
         return f"{self.ae_title} at {self.host}:{self.port}"
@@ -72,9 +74,13 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Requestor:
-    """Who speaks: this node's AE title; and how long it waits for a connection and for each answer, in seconds."""
+    """Who speaks: this node's AE title; and how long it waits for a connection and for each answer, in seconds.
+
+    `tls` is how it calls peers that speak TLS.
+    """
 
     ae_title: str
+    tls: ssl.SSLContext | None = None
     connect_s: float = 10
     answer_s: float = 60
 
@@ -127,7 +133,16 @@ class Requestor:
         ae.add_requested_context(StorageCommitmentPushModel, _SYNTAXES)
         role = build_role(StorageCommitmentPushModel, scu_role=scu_role, scp_role=not scu_role)
         handlers: list[evt.EventHandlerType] = [(evt.EVT_N_EVENT_REPORT, on_report)] if on_report else []
-        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, ext_neg=[role], evt_handlers=handlers)
+        if peer.tls and self.tls is None:
+            raise Unreachable(f"{peer} is to be called by TLS, and node.tls is not set")
+        association = ae.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.ae_title,
+            ext_neg=[role],
+            evt_handlers=handlers,
+            tls_args=(self.tls, peer.host) if peer.tls and self.tls else None,
+        )
         if not association.is_established:
             if association.rejected_contexts:
                 raise Declined(f"{peer} does not know storage commitment")

@@ -60,6 +60,8 @@ class Site(Settings):
     def _tls_has_a_certificate(self) -> Site:
         if getattr(self.archive, "tls", False) and self.node.tls is None:
             raise ValueError("archive.tls needs the certificate, key and authorities of node.tls")
+        if any(peer.tls for peer in self.node.commitment_peers) and self.node.tls is None:
+            raise ValueError("node.commitment_peers with tls need the certificate, key and authorities of node.tls")
         return self
 
 

@@ -13,7 +13,7 @@ class Caller(Settings):
     """A peer that may store here: its AE title, and the address it calls from.
 
     Where `certificate` is given, the peer must call by TLS with a certificate of this common name. `port` is where it
-    listens itself: there the node answers its requests for storage commitment.
+    listens itself: there the node answers its requests for storage commitment, by TLS where `certificate` is given.
     """
 
     ae_title: AETitle
@@ -23,11 +23,15 @@ class Caller(Settings):
 
 
 class CommitmentPeer(Settings):
-    """A peer whose requests for storage commitment are answered, and where it listens; it need not be a caller."""
+    """A peer whose requests for storage commitment are answered, and where it listens; it need not be a caller.
+
+    With `tls` it is called by TLS with the certificate of `node.tls`.
+    """
 
     ae_title: AETitle
     host: str = Field(min_length=1)
     port: Port
+    tls: bool = False
 
 
 class Tls(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -112,8 +113,10 @@ class CommitmentPeer:
 
 
 @contextmanager
-def commitment_peer(ae_title: str = "ARCHIVE", *, port: int = 0) -> Iterator[CommitmentPeer]:
-    """Run the peer until the block ends."""
+def commitment_peer(
+    ae_title: str = "ARCHIVE", *, port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[CommitmentPeer]:
+    """Run the peer until the block ends, over TLS where a context is given."""
     peer = CommitmentPeer(ae_title)
     ae = AE(ae_title=ae_title)
     for context in AllStoragePresentationContexts:
@@ -124,7 +127,7 @@ def commitment_peer(ae_title: str = "ARCHIVE", *, port: int = 0) -> Iterator[Com
         (evt.EVT_N_ACTION, peer.on_action),
         (evt.EVT_N_EVENT_REPORT, peer.on_report),
     ]
-    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
     peer.port = int(server.server_address[1])
     try:
         yield peer

@@ -18,10 +18,12 @@ from pacsai.config import Caller as MayCall
 from pacsai.config import CommitmentPeer as Listens
 from pacsai.config import Node
 from pacsai.dicom.scp import Receiver
+from pacsai.dicom.tls import client_context, server_context
 from pacsai.notices import Desk
 from pacsai.peers import free_port
 from pacsai.spool import Arrival, Spool
 from tests.commitment.peer import CommitmentPeer, commitment_peer
+from tests.dicom.test_tls import Papers
 from tests.services import PYNETDICOM_SOCKET
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -188,3 +190,13 @@ def test_a_caller_with_a_port_is_answered_there(tmp_path: Path, peer: Commitment
     assert answering._peer("OTHER") is None
     ledger.close()
     spool.close()
+
+
+def test_answers_go_by_tls_where_the_peer_speaks_it(tmp_path: Path) -> None:
+    papers = Papers(tmp_path)
+    requestor = Requestor("PACSAI", client_context(papers.settings("node")))
+    with commitment_peer("MODALITY", tls=server_context(papers.settings("archive"))) as peer:
+        requestor.report(wire.Peer("MODALITY", "localhost", peer.port, tls=True), "1.2", [HERE], {})
+    assert peer.events == [wire.ALL_COMMITTED]
+    with pytest.raises(wire.Unreachable, match=r"node\.tls is not set"):
+        Requestor("PACSAI").report(wire.Peer("MODALITY", "localhost", 1, tls=True), "1.2", [HERE], {})
