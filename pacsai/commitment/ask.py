@@ -122,7 +122,8 @@ class Asking:
         except Declined as declined:
             # Asked about as if it had not answered: the archive may be made to know us meanwhile.
             self._story(request).tell("commitment refused", parcel=request.parcel_id, reason=str(declined))
-            self._ledger.postpone(request.parcel_id, self._next_at(request.asked + 1))
+            asked = request.asked + 1
+            self._ledger.postpone(request.parcel_id, self._next_at(asked), asked)
 
     def _put(self, request: Request) -> None:
         """Ask, and wait a little for the answer; while the archive does not answer at once, later parcels do not."""

@@ -186,10 +186,11 @@ class Ledger:
         with self.changes():
             self._do("UPDATE parcel SET state = ? WHERE parcel_id = ?", state, parcel_id)
 
-    def postpone(self, parcel_id: str, next_at: float) -> None:
-        """Note when it is next its turn."""
+    def postpone(self, parcel_id: str, next_at: float, asked: int | None = None) -> None:
+        """Note when it is next its turn and, where given, how often it was asked for by now."""
         with self.changes():
-            self._do("UPDATE parcel SET next_at = ? WHERE parcel_id = ?", next_at, parcel_id)
+            statement = "UPDATE parcel SET next_at = ?, asked = coalesce(?, asked) WHERE parcel_id = ?"
+            self._do(statement, next_at, asked, parcel_id)
 
     # What peers ask
 
@@ -252,7 +253,7 @@ class Ledger:
         failed = {uid: failure for _, uid, failure in rows if failure is not None}
         return Request(parcel_id, study_instance_uid, since, asked, resent, state, waiting, failed)
 
-    def _do(self, statement: str, *values: str | float) -> sqlite3.Cursor:
+    def _do(self, statement: str, *values: str | float | None) -> sqlite3.Cursor:
         return self._db.execute(statement, values)
 
     def _rows(self, query: str, *values: str | float) -> list[Any]:

@@ -23,7 +23,7 @@ from pacsai.outbox import Outbox
 from pacsai.spool import Arrival, Spool
 from tests.commitment.peer import CommitmentPeer, commitment_peer
 from tests.phantoms import write_ct_series
-from tests.services import PYNETDICOM_SOCKET
+from tests.services import PYNETDICOM_SOCKET, answering_scp
 
 STUDY = "1.2.3"
 HOUR = 3600.0
@@ -250,6 +250,22 @@ def test_an_archive_that_is_down_is_asked_when_it_is_back(tmp_path: Path) -> Non
         assert house.request.state == "committed"
     house.close()
     gc.collect()
+
+
+def test_an_archive_that_knows_no_commitment_is_told_in_the_study(tmp_path: Path) -> None:
+    with answering_scp(0x0000) as (port, _):
+        house = House(tmp_path / "data", CommitmentPeer("ANSWERS", port))
+        (house.data / "spool" / house.spool.key(STUDY)).mkdir()
+        house.pack(tmp_path / "ct")
+        house.round()
+        (refused,) = house.told("commitment refused")
+        assert refused["reason"].endswith("does not know storage commitment")
+        assert house.ledger.due(house.now + HOUR / 2) == []
+        house.now += HOUR
+        house.round()
+        assert house.ledger.due(house.now + 1.5 * HOUR) == []
+        assert len(house.ledger.due(house.now + 2 * HOUR)) == 1
+        house.close()
 
 
 def test_parcels_delivered_before_commitment_was_asked_for_are_entered(house: House, tmp_path: Path) -> None:
