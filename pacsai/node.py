@@ -14,11 +14,13 @@ import structlog
 
 from pacsai import notices
 from pacsai.archive import open_archive
+from pacsai.commitment import Commitment
 from pacsai.config import Site
 from pacsai.dicom.scp import Receiver
 from pacsai.jobs import Jobs
 from pacsai.notices import Desk
 from pacsai.registry import Package, PipelineError, discover
+from pacsai.retention import Retention
 from pacsai.spool import Spool
 from pacsai.web.server import WebServer
 from pacsai.work import StudyWork
@@ -36,10 +38,13 @@ class Node:
         self.spool = Spool(site.node.data)
         self.receiver = Receiver(site.node, self.spool)
         self.web = WebServer(site, self.spool) if site.web.port is not None else None
+        archive = open_archive(site)
+        self.commitment = Commitment(site, self.spool, archive)
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
-        work = StudyWork(site, self.spool, self.packages, open_archive(site), self._ending)
+        work = StudyWork(site, self.spool, self.packages, archive, self._ending, self.commitment.delivered)
         self.jobs = Jobs(site.jobs.database, site.node.data, work)
+        self.retention = Retention(site, self.spool, self.commitment.ledger, self.jobs.list)
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
     def __enter__(self) -> Node:
@@ -49,6 +54,8 @@ class Node:
             self.web.start()  # first: where it cannot listen, nothing else has begun
         self.jobs.start()
         self.receiver.start()
+        self.commitment.start()
+        self.retention.start()
         self._watcher.start()
         return self
 
@@ -60,12 +67,14 @@ class Node:
         self.receiver.stop()
         self._ending.set()
         self._watcher.join()
+        self.retention.stop()
         self.jobs.stop()
+        self.commitment.stop()
         self.spool.close()
 
     def _handlers(self) -> dict[tuple[notices.Service, str], notices.Handler]:
         """Return who deals with which notice."""
-        return {}
+        return self.commitment.handlers()
 
     def _watch(self) -> None:
         """Submit each study that has been quiet long enough, once for each revision of it."""

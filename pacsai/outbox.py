@@ -1,7 +1,8 @@
 """Outbox: the results that wait for the archive, as parcels that are packed once and re-sent as they were.
 
 A parcel is a folder `<parcel id>/` with the objects of one analysis (*.dcm), `parcel.json` that lists them, and, once
-an archive has answered, `delivered.json`. A parcel that exists is complete: it is made under a hidden name and renamed.
+an archive has answered, `delivered.json`; `purged.json` where its objects were deleted later. A parcel that exists is
+complete: it is made under a hidden name and renamed.
 Regenerating an object gives other bytes (clock fields); that is why the first bytes are kept. Knows nothing of jobs.
 """
 
@@ -11,9 +12,10 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ PARCEL_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 
 _MANIFEST = "parcel.json"
 _RECORD = "delivered.json"
+_PURGED = "purged.json"
 
 
 class ParcelError(Exception):
@@ -185,6 +188,32 @@ class Outbox:
                 f"the archive refused {len(delivery.refused)} of {len(delivery.answers)} objects: {reasons}"
             )
         return delivery
+
+    def send_again(self, parcel_id: str, sop_instance_uids: Collection[str], archive: Archive) -> tuple[Sent, ...]:
+        """Send some objects of a delivered parcel once more and return the answers; its record stays as it is.
+
+        Raises
+        ------
+        ArchiveUnavailable
+            Try again later.
+        ParcelError
+            The parcel's files are not what was packed; they are not sent.
+        """
+        parcel = self.read(parcel_id)
+        _check_bytes(parcel)
+        wanted = [item.sop_instance_uid in sop_instance_uids for item in parcel.objects]
+        return tuple(archive.send([*compress(parcel.paths, wanted)]))
+
+    def purge(self, parcel_id: str) -> None:
+        """Delete the objects of a parcel; what it was, and what the archive answered, stays."""
+        folder = self._folder_of(parcel_id)
+        for path in folder.glob("*.dcm"):
+            path.unlink()
+        durable.write(folder / _PURGED, json.dumps({"at": _utc_now()}).encode())
+
+    def purged(self, parcel_id: str) -> bool:
+        """Tell whether the objects of a parcel were deleted."""
+        return (self._folder_of(parcel_id) / _PURGED).is_file()
 
     def _folder_of(self, parcel_id: str) -> Path:
         if not PARCEL_ID.fullmatch(parcel_id):

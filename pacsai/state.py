@@ -12,7 +12,7 @@ def state_of(events: Sequence[dict[str, Any]]) -> str:
         match event["event"]:
             case "delivered":
                 kept_back = f", {event['kept_back']} objects kept back" if event.get("kept_back") else ""
-                return f"{_outcome(events, event)}, delivered{kept_back}"
+                return f"{_outcome(events, event)}, delivered{kept_back}{_afterwards(events, event)}"
             case "not sent":
                 return f"{_outcome(events, event)}; not sent, {event['reason']}"
             case "refused by the archive":
@@ -26,6 +26,19 @@ def state_of(events: Sequence[dict[str, Any]]) -> str:
             case "complete":
                 return "complete, waiting for analysis"
     return "receiving"
+
+
+def _afterwards(events: Sequence[dict[str, Any]], delivered: dict[str, Any]) -> str:
+    """Return what became of a delivery: committed by the archive or not, local copies purged."""
+    words, purged = "", ""
+    for event in events[events.index(delivered) + 1 :]:
+        if event["event"] == "committed" and event["parcel"] == delivered["parcel"]:
+            words = ", committed"
+        elif event["event"] == "not committed" and event["parcel"] == delivered["parcel"]:
+            words = f", not committed: {event['reason']}"
+        elif event["event"] == "purged":
+            purged = "; purged here"
+    return words + purged
 
 
 def _outcome(events: Sequence[dict[str, Any]], event: dict[str, Any]) -> str:

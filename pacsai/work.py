@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,16 +27,31 @@ from pacsai.study.reading import read_study
 
 
 class StudyWork:
-    """The work of one site's jobs; `ending` is set when the node stops, and cuts a running analysis off."""
+    """The work of one site's jobs.
+
+    Parameters
+    ----------
+    ending : Event
+        Set when the node stops; cuts a running analysis off.
+    delivered : callable
+        Told the id of each parcel that the archive has taken whole, perhaps more than once.
+    """
 
     def __init__(
-        self, site: Site, spool: Spool, packages: Sequence[Package], archive: Archive, ending: threading.Event
+        self,
+        site: Site,
+        spool: Spool,
+        packages: Sequence[Package],
+        archive: Archive,
+        ending: threading.Event,
+        delivered: Callable[[str], None],
     ) -> None:
         self._site = site
         self._spool = spool
         self._packages = {package.name: package for package in packages}
         self._archive = archive
         self._ending = ending
+        self._delivered = delivered
         self._outbox = Outbox(site.node.data / "outbox")
 
     def plan(self, study_instance_uid: str, revision: str) -> list[str]:
@@ -102,6 +117,7 @@ class StudyWork:
             raise
         objects = len(delivery.answers)
         story.tell("delivered", parcel=parcel_id, pipeline=parcel.pipeline, objects=objects, kept_back=kept_back)
+        self._delivered(parcel_id)
 
     def _report(self, request: Request, package: Package) -> dict[str, Any]:
         """Return the report of the analysis or, where it breaks, of its refusal for that reason."""

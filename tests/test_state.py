@@ -28,6 +28,24 @@ REFUSED = {**ANALYSED, "outcome": "not analysed", "reason": "12 images", "findin
         ([ANALYSED], "findings (2), waiting for the archive"),
         ([ANALYSED, {"event": "delivered", "parcel": "p"}], "findings (2), delivered"),
         (
+            [
+                ANALYSED,
+                {"event": "delivered", "parcel": "p"},
+                {"event": "not committed", "parcel": "p", "reason": "no answer"},
+            ],
+            "findings (2), delivered, not committed: no answer",
+        ),
+        (
+            [
+                ANALYSED,
+                {"event": "delivered", "parcel": "p"},
+                {"event": "not committed", "parcel": "p", "reason": "no answer"},
+                {"event": "committed", "parcel": "p"},
+                {"event": "purged"},
+            ],
+            "findings (2), delivered, committed; purged here",
+        ),
+        (
             [ANALYSED, {"event": "delivered", "parcel": "p", "kept_back": 1}],
             "findings (2), delivered, 1 objects kept back",
         ),

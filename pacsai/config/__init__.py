@@ -12,7 +12,8 @@ from pydantic import model_validator
 
 from pacsai.config.archive import ArchiveSettings, DicomWebArchive, DimseArchive, FolderArchive, OrthancArchive
 from pacsai.config.base import Settings
-from pacsai.config.node import Caller, Limits, Node, Tls
+from pacsai.config.node import Caller, CommitmentPeer, Limits, Node, Tls
+from pacsai.config.retention import RetentionSettings
 from pacsai.config.web import Web
 from pacsai.config.work import JobsSettings, PipelineSettings, ResultKind, StudySettings
 from pacsai.yamlfile import FileError, read_model
@@ -20,6 +21,7 @@ from pacsai.yamlfile import FileError, read_model
 __all__ = [
     "ArchiveSettings",
     "Caller",
+    "CommitmentPeer",
     "DicomWebArchive",
     "DimseArchive",
     "FolderArchive",
@@ -29,6 +31,7 @@ __all__ = [
     "OrthancArchive",
     "PipelineSettings",
     "ResultKind",
+    "RetentionSettings",
     "Site",
     "SiteError",
     "StudySettings",
@@ -51,11 +54,14 @@ class Site(Settings):
     jobs: JobsSettings = JobsSettings()
     pipelines: dict[str, PipelineSettings]
     web: Web = Web()
+    retention: RetentionSettings = RetentionSettings()
 
     @model_validator(mode="after")
     def _tls_has_a_certificate(self) -> Site:
         if getattr(self.archive, "tls", False) and self.node.tls is None:
             raise ValueError("archive.tls needs the certificate, key and authorities of node.tls")
+        if any(peer.tls for peer in self.node.commitment_peers) and self.node.tls is None:
+            raise ValueError("node.commitment_peers with tls need the certificate, key and authorities of node.tls")
         return self
 
 

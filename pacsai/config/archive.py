@@ -9,7 +9,31 @@ from pydantic import Field, model_validator
 from pacsai.config.base import AbsolutePath, AETitle, HttpUrl, Port, Settings
 
 
-class DimseArchive(Settings):
+class Committing(Settings):
+    """An archive that may be asked to commit what it was sent (PS3.4 annex J).
+
+    Attributes
+    ----------
+    commitment : bool
+        Whether it is asked.
+    commitment_wait_s : float
+        How long its answer is waited for on the association that asked; later ones come on one of its own.
+    commitment_retry_s : float
+        After this long without an answer it is asked anew; the pauses double, up to a day.
+    commitment_days : float
+        How long it is asked anew before the objects count as not committed.
+    commitment_resends : int
+        How often objects that it does not commit are sent again.
+    """
+
+    commitment: bool = False
+    commitment_wait_s: float = Field(default=5, ge=0, le=60)
+    commitment_retry_s: float = Field(default=3600, gt=0)
+    commitment_days: float = Field(default=30, gt=0)
+    commitment_resends: int = Field(default=3, ge=0)
+
+
+class DimseArchive(Committing):
     """An archive that takes C-STORE; with `tls`, over TLS with the certificate of `node.tls`.
 
     `certificate` is the DNS name that the archive's certificate must carry, where that is not `host`.
@@ -40,8 +64,8 @@ class DicomWebArchive(Settings):
         return self
 
 
-class OrthancArchive(Settings):
-    """An Orthanc, through its own REST interface."""
+class OrthancArchive(Committing):
+    """An Orthanc, through its own REST interface; for commitment it tells its DICOM port there."""
 
     kind: Literal["orthanc"]
     url: HttpUrl

@@ -6,18 +6,33 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from pacsai.config.base import AbsolutePath, AETitle, ListeningPort, Settings
+from pacsai.config.base import AbsolutePath, AETitle, ListeningPort, Port, Settings
 
 
 class Caller(Settings):
     """A peer that may store here: its AE title, and the address it calls from.
 
-    Where `certificate` is given, the peer must call by TLS with a certificate of this common name or DNS name.
+    Where `certificate` is given, the peer must call by TLS with a certificate of this common name or DNS name. `port`
+    is where it listens itself: there the node answers its requests for storage commitment, by TLS where `certificate`
+    is given.
     """
 
     ae_title: AETitle
     address: str = Field(min_length=1)
     certificate: str | None = Field(default=None, min_length=1)
+    port: Port | None = None
+
+
+class CommitmentPeer(Settings):
+    """A peer whose requests for storage commitment are answered, and where it listens; it need not be a caller.
+
+    With `tls` it is called by TLS with the certificate of `node.tls`.
+    """
+
+    ae_title: AETitle
+    host: str = Field(min_length=1)
+    port: Port
+    tls: bool = False
 
 
 class Tls(Settings):
@@ -91,6 +106,7 @@ class Node(Settings):
     """The DICOM side of this node and the folder it keeps everything in.
 
     `port` is the plain one, None for none; `receivers` is the number of processes that take images.
+    `commitment_answer_hours` is how long an answer is offered to a peer that asked for storage commitment and is down.
     """
 
     ae_title: AETitle = "PACSAI"
@@ -99,6 +115,8 @@ class Node(Settings):
     data: AbsolutePath
     callers: Callers = "any"
     receivers: int = Field(default=2, ge=1, le=32)
+    commitment_peers: tuple[CommitmentPeer, ...] = ()
+    commitment_answer_hours: float = Field(default=72, gt=0)
     tls: Tls | None = None
     limits: Limits = Limits()
 

@@ -4,7 +4,7 @@ The folders are the truth. An instance counts as received once its file has its 
 flushed; index.db only answers faster and can be deleted at any time. What peers say never becomes a path: files and
 folders are named by SHA-256 of the UIDs. Knows nothing of associations, and of DICOM only the file head it writes.
 
-    spool/<study key>/study.json              which study this is, and the revision last submitted
+    spool/<study key>/study.json              which study this is, the revision last submitted, when it was purged
     spool/<study key>/instances/<sop key>.dcm PS3.10 files: our own head, then the data set as it was received
     spool/<study key>/story.jsonl             what happened to the study
     quarantine/<sop key>/<digest>.dcm         other bytes that came under a SOP Instance UID already kept
@@ -13,6 +13,7 @@ folders are named by SHA-256 of the UIDs. Knows nothing of associations, and of 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,12 +24,12 @@ import structlog
 from pacsai import durable
 from pacsai.dicom import part10
 from pacsai.dicom.identity import Identity
-from pacsai.spool import scan
-from pacsai.spool.index import Entry, SpoolIndex, revision_of
-from pacsai.spool.intake import Intake, Kept, Reception, SpoolFull, key, make_folder, study_json, told_as_full
+from pacsai.spool import purging, scan
+from pacsai.spool.index import Entry, Held, SpoolIndex, revision_of
+from pacsai.spool.intake import Intake, Kept, Reception, SpoolFull, key, make_folder, told_as_full
 from pacsai.story import Story
 
-__all__ = ["Arrival", "Intake", "Kept", "Reception", "Spool", "SpoolFull"]
+__all__ = ["Arrival", "Held", "Intake", "Kept", "Reception", "Spool", "SpoolFull"]
 
 log = structlog.get_logger()
 
@@ -55,12 +56,16 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True)
         self._index = SpoolIndex(data / "index.db")
         self._intake = Intake(data, self._index.study_of)
+        self._looking_through = threading.Lock()
+        self._noting = threading.Lock()
         self._told_complete: set[tuple[str, str]] = set()
         self.story = Story(data / "story.jsonl")
         """What has no study: refused associations, data that nobody can place."""
 
     def start(self) -> None:
         """Sweep what a crash left unfinished, and bring the index up to the folders. Once, before anything arrives."""
+        for folder in purging.begun(self._studies):
+            purging.finish(folder, self._index)
         swept = scan.sweep(self._studies) + scan.sweep(self._quarantine)
         entered = scan.bring_up(self._index, self._studies)
         log.info("spool scanned", unfinished_files_swept=swept, instances_entered=entered)
@@ -94,8 +99,10 @@ class Spool:
         entries = [(_entry(one), one.study_instance_uid) for one in new.values()]
         added = self._index.add(entries, now.timestamp())
         for study_instance_uid in added.woken:
-            if self._submitted_revision(self._folder(study_instance_uid)):
-                self.story_of(study_instance_uid).tell("reopened", detail="an instance arrived late")
+            about = self._about(self._folder(study_instance_uid))
+            if about["submitted_revision"]:
+                after = " after its images were purged" if "purged" in about else ""
+                self.story_of(study_instance_uid).tell("reopened", detail=f"an instance arrived late{after}")
         strays = {entry.sop_key for entry in added.elsewhere}
         for sop_key in strays:
             self._quarantine_stray(new[sop_key])
@@ -103,7 +110,8 @@ class Spool:
 
     def scan(self) -> int:
         """Bring the index up to the folders, as after the death of a process; return how many it did not know."""
-        return scan.bring_up(self._index, self._studies)
+        with self._looking_through:
+            return scan.bring_up(self._index, self._studies)
 
     @property
     def intake(self) -> Intake:
@@ -166,8 +174,8 @@ class Spool:
         """Remember that this revision was handed on; the study is complete again only after a new instance."""
         folder = self._folder(study_instance_uid)
         entries = self._entries(study_instance_uid)
-        if self._submitted_revision(folder) != revision:
-            durable.write(folder / "study.json", study_json(study_instance_uid, revision))
+        if self._about(folder)["submitted_revision"] != revision:
+            self._note(folder, submitted_revision=revision)
         self._index.settle(folder.name, revision, len(entries) if revision_of(entries) == revision else -1)
 
     def _tell_complete(self, study_instance_uid: str, revision: str) -> None:
@@ -176,6 +184,33 @@ class Spool:
             self._told_complete.add(told)
             count = len(self.instances(study_instance_uid))
             self.story_of(study_instance_uid).tell("complete", instances=count, revision=revision)
+
+    # Purging
+
+    def held(self) -> list[Held]:
+        """Return what is known of all studies, the one with the oldest last arrival first."""
+        return self._index.held()
+
+    def purge(self, study_instance_uid: str, reason: str, now: datetime) -> bool:
+        """Delete the study's images; its story and study.json stay, and what comes later is late news.
+
+        Returns
+        -------
+        bool
+            False where the study has news that were not handed on yet: then nothing is deleted.
+        """
+        folder = self._folder(study_instance_uid)
+        with self._looking_through:  # a look through the folders would enter again what is just being deleted
+            purging.finish(folder, self._index)
+            files = self.instances(study_instance_uid)
+            entered = {entry.sop_key for entry in self._index.entries(folder.name)}
+            if {path.stem for path in files} != entered or study_instance_uid in self._index.waiting(float("inf")):
+                return False
+            self.story_of(study_instance_uid).tell("purged", instances=len(files), reason=reason)
+            self._note(folder, purged=now.isoformat())
+            purging.begin(folder, files)
+            purging.finish(folder, self._index)
+        return True
 
     # Asking
 
@@ -186,6 +221,13 @@ class Spool:
     def instances(self, study_instance_uid: str) -> tuple[Path, ...]:
         """Return the files of the study; none for a study that is not here."""
         return tuple(sorted(self.instances_folder(study_instance_uid).glob("*.dcm")))
+
+    def find(self, sop_instance_uid: str) -> Path | None:
+        """Return the file of an instance, None for one that is not here."""
+        sop_key = self.key(sop_instance_uid)
+        study_key = self._index.study_of(sop_key)
+        path = self._studies / str(study_key) / "instances" / f"{sop_key}.dcm"
+        return path if study_key and path.is_file() else None
 
     def instances_folder(self, study_instance_uid: str) -> Path:
         """Return the folder that holds the study's files."""
@@ -203,9 +245,15 @@ class Spool:
     def _folder(self, study_instance_uid: str) -> Path:
         return self._studies / self.key(study_instance_uid)
 
+    def _note(self, folder: Path, **news: str) -> None:
+        """Write `news` into the study's study.json."""
+        with self._noting:
+            durable.write(folder / "study.json", json.dumps(self._about(folder) | news).encode())
+
     @staticmethod
-    def _submitted_revision(folder: Path) -> str:
-        return str(json.loads((folder / "study.json").read_bytes())["submitted_revision"])
+    def _about(folder: Path) -> dict[str, str]:
+        about: dict[str, str] = json.loads((folder / "study.json").read_bytes())
+        return about
 
 
 def _entry(kept: Kept) -> Entry:

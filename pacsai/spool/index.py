@@ -50,6 +50,26 @@ def revision_of(entries: list[Entry]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What the index says of a study.
+
+    Attributes
+    ----------
+    last_arrival : float
+        Seconds since 1970.
+    waiting : bool
+        Whether it has news that were not handed on yet.
+    instances : int
+        How many it has; none once it was purged.
+    """
+
+    study_instance_uid: str
+    last_arrival: float
+    waiting: bool
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
     """What came of entering: the Study Instance UIDs that did not wait before, and the instances of other studies."""
 
@@ -105,6 +125,18 @@ class SpoolIndex:
         """Take out an instance whose file is gone."""
         with self._transaction() as db:
             db.execute("DELETE FROM instance WHERE sop_key = ?", (sop_key,))
+
+    def know(self, study_key: str, study_instance_uid: str) -> None:
+        """Enter a study that has no instances (any more)."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO study VALUES (?, ?, 0, '', 0)", (study_key, study_instance_uid))
+
+    def held(self) -> list[Held]:
+        """Return all studies, the one with the oldest last arrival first."""
+        count = "(SELECT count(*) FROM instance WHERE instance.study_key = study.study_key)"
+        columns = f"study_instance_uid, last_arrival, pending, {count}"
+        rows = self._rows(f"SELECT {columns} FROM study ORDER BY last_arrival")  # noqa: S608
+        return [Held(uid, last_arrival, bool(pending), instances) for uid, last_arrival, pending, instances in rows]
 
     def forget_study(self, study_key: str) -> None:
         """Take out a study whose folder is gone."""

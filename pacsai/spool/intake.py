@@ -101,7 +101,8 @@ class Intake:
             elsewhere = self._study_of(sop_key)
             if elsewhere not in (None, study_key):
                 there = self._studies / str(elsewhere) / "instances" / f"{sop_key}.dcm"
-                return Kept(said.study_instance_uid, said.sop_instance_uid, self._compare(incoming, said, there))
+                with suppress(FileNotFoundError):  # it was purged just now
+                    return Kept(said.study_instance_uid, said.sop_instance_uid, self._compare(incoming, said, there))
             self._flush(incoming.descriptor)
             reception = self._name(incoming, said, study_key, sop_key)
             return Kept(said.study_instance_uid, said.sop_instance_uid, reception)
@@ -114,7 +115,12 @@ class Intake:
                     self._flush(folder)
                 return Reception.NEW
             except FileExistsError:
-                return self._compare(incoming, said, self._studies / study_key / "instances" / f"{sop_key}.dcm")
+                kept = self._studies / study_key / "instances" / f"{sop_key}.dcm"
+                try:
+                    return self._compare(incoming, said, kept)
+                except FileNotFoundError:  # it was purged just now, and its name is free
+                    if last:
+                        raise
             except FileNotFoundError:  # the study was purged while its folder was open here
                 self._folders.close(study_key)
                 if last:
@@ -122,8 +128,8 @@ class Intake:
         raise AssertionError("unreachable")
 
     def _compare(self, incoming: Incoming, said: Identity, kept: Path) -> Reception:
-        """Tell whether the bytes are those that are kept; others go to quarantine."""
-        if kept.exists() and filecmp.cmp(incoming.path, kept, shallow=False):
+        """Tell whether the bytes are those that are kept; others go to quarantine. Raises FileNotFoundError."""
+        if filecmp.cmp(incoming.path, kept, shallow=False):
             durable.sync_folder(kept.parent)  # the first to bring it may not have come so far
             return Reception.SAME
         with incoming.dataset() as dataset:

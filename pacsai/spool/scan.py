@@ -47,6 +47,8 @@ def _bring_up_study(index: SpoolIndex, folder: Path) -> int:
     for sop_key in unknown:
         entry = Entry(folder.name, sop_key, part10.read_head(files[sop_key]).sop_instance_uid, "")
         index.add([(entry, about["study_instance_uid"])], files[sop_key].stat().st_mtime)
-    if known != files.keys():
-        index.settle(folder.name, about["submitted_revision"], -1)  # whether that is all, its next completion finds out
+    if not files:
+        index.know(folder.name, about["study_instance_uid"])  # purged: its story is told on
+    if known != files.keys():  # whether that is all, its next completion finds out
+        index.settle(folder.name, about["submitted_revision"], -1 if files else 0)
     return len(unknown)
