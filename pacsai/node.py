@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from datetime import UTC, datetime
 from types import TracebackType
 
 import structlog
 
-from pacsai import notices
+from pacsai import faults, notices
 from pacsai.archive import open_archive
 from pacsai.config import Site
 from pacsai.dicom.scp import Receiver
@@ -62,20 +63,31 @@ class Node:
         return {}
 
     def _watch(self) -> None:
-        """Submit each study that has been quiet long enough, once for each revision of it."""
+        """Submit each study that has been quiet long enough, once for each revision of it.
+
+        Senders were not heard while the node was down: no study is complete before they had the quiet time to go on.
+        """
         period_s = min(1.0, self.site.study.quiet_s / 4)
+        heard_since = time.monotonic()
         while not self._ending.wait(period_s):
-            try:
-                self._submit_complete()
-            except Exception:
-                log.exception("complete studies could not be submitted; trying again")
+            if time.monotonic() - heard_since > self.site.study.quiet_s:
+                self._try_to_submit()
             self.desk.deal()
+
+    def _try_to_submit(self) -> None:
+        try:
+            self._submit_complete()
+        except Exception:
+            log.exception("complete studies could not be submitted; trying again")
 
     def _submit_complete(self) -> None:
         for study_instance_uid in self.spool.complete(self.site.study.quiet_s, datetime.now(UTC)):
             revision = self.spool.revision(study_instance_uid)
+            faults.point("completion.before_submit")
             self.jobs.submit(study_instance_uid, revision)
+            faults.point("completion.submitted")
             self.spool.mark_submitted(study_instance_uid, revision)
+            faults.point("completion.marked")
 
 
 def site_packages(site: Site) -> tuple[Package, ...]:

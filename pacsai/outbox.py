@@ -19,7 +19,7 @@ from typing import Any
 
 from pydicom import dcmread
 
-from pacsai import durable
+from pacsai import durable, faults
 from pacsai.archive.base import Archive, Sent
 
 PARCEL_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
@@ -123,8 +123,11 @@ class Outbox:
             parcel = Parcel(
                 parcel_id, folder, study_instance_uid, pipeline, revision, objects, dict(summary), _utc_now()
             )
+            faults.point("outbox.before_manifest")
             durable.write(packing / _MANIFEST, _manifest(parcel))
+            faults.point("outbox.before_rename")
             packing.rename(folder)
+            faults.point("outbox.renamed")
         except BaseException:
             shutil.rmtree(packing, ignore_errors=True)
             raise
@@ -177,8 +180,11 @@ class Outbox:
             return before
         parcel = self.read(parcel_id)
         _check_bytes(parcel)
+        faults.point("outbox.before_send")
         delivery = Delivery(_utc_now(), tuple(archive.send(parcel.paths)))
+        faults.point("outbox.sent")
         durable.write(parcel.folder / _RECORD, json.dumps(asdict(delivery), indent=1).encode())
+        faults.point("outbox.recorded")
         if delivery.refused:
             reasons = "; ".join(sorted({answer.detail for answer in delivery.refused}))
             raise DeliveryRefused(

@@ -26,6 +26,7 @@ from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetEnqueueOptions
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from pacsai import faults
 from pacsai.archive.base import ArchiveUnavailable
 from pacsai.jobs.listing import DELIVERY, JOB, Job, Row, fold
 
@@ -228,8 +229,11 @@ def _step(name: str, act: Callable[[], Any]) -> dict[str, Any]:
     def kept() -> dict[str, Any]:
         if _current().stopping:
             raise Interrupted
+        faults.point(f"jobs.{name}.before")
         try:
-            return {"done": act()}
+            done = {"done": act()}
+            faults.point(f"jobs.{name}.done")
+            return done
         except ArchiveUnavailable as error:
             log.warning("delivery postponed", reason=str(error))
             return {"later": str(error)}
@@ -239,6 +243,7 @@ def _step(name: str, act: Callable[[], Any]) -> dict[str, Any]:
             return {"failed": str(error) or type(error).__name__}
 
     outcome: dict[str, Any] = DBOS.run_step({"name": name}, kept)
+    faults.point(f"jobs.{name}.recorded")
     return outcome
 
 

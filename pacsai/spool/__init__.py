@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from pacsai import durable
+from pacsai import durable, faults
 from pacsai.dicom import part10
 from pacsai.dicom.identity import Identity
 from pacsai.spool import scan
@@ -92,7 +92,9 @@ class Spool:
         """Enter what `Intake` has kept, so that it counts; return what became of each."""
         new = {self.key(one.sop_instance_uid): one for one in kept if one.reception is Reception.NEW}
         entries = [(_entry(one), one.study_instance_uid) for one in new.values()]
+        faults.point("gate.before_enter")
         added = self._index.add(entries, now.timestamp())
+        faults.point("gate.entered")
         for study_instance_uid in added.woken:
             if self._submitted_revision(self._folder(study_instance_uid)):
                 self.story_of(study_instance_uid).tell("reopened", detail="an instance arrived late")
