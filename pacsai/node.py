@@ -5,9 +5,9 @@ Knows when things happen; what an analysis is, is flow.py's, and how jobs surviv
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -21,28 +21,44 @@ from pacsai.jobs import Jobs
 from pacsai.notices import Desk
 from pacsai.registry import Package, PipelineError, discover
 from pacsai.spool import Spool
-from pacsai.work import StudyWork
+from pacsai.urgency import is_urgent
+from pacsai.work import StudyWork, sweep
 
 log = structlog.get_logger()
 
 
 class Node:
-    """Everything that runs for one site; a context manager that drains on leaving."""
+    """Everything that runs for one site; a context manager that drains on leaving.
 
-    def __init__(self, site: Site) -> None:
+    Where another node has taken over its jobs because it was away for too long, `lost` is set and `on_lost` called: it
+    must be left then.
+    """
+
+    def __init__(self, site: Site, on_lost: Callable[[], None] = lambda: None) -> None:
         self.site = site
+        self.lost = False
         self.packages = site_packages(site)
         site.node.data.mkdir(parents=True, exist_ok=True)
         self.spool = Spool(site.node.data)
         self.receiver = Receiver(site.node, self.spool)
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
+        self._on_lost = on_lost
         work = StudyWork(site, self.spool, self.packages, open_archive(site), self._ending)
-        self.jobs = Jobs(site.jobs.database, site.node.data, work)
+        self.jobs = Jobs(
+            site.jobs.database,
+            site.node.data,
+            work,
+            at_once={name: settings.at_once for name, settings in site.pipelines.items()},
+            name=site.node.ae_title,
+            lease_s=site.jobs.lease_s,
+            lost=self._lose,
+        )
+        work.check_lease = self.jobs.check_lease
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
     def __enter__(self) -> Node:
-        shutil.rmtree(self.site.node.data / "work", ignore_errors=True)  # analyses that were cut off begin anew
+        sweep(self.site.node.data / "work", shared=self.site.jobs.database != "sqlite")
         self.spool.start()
         self.jobs.start()
         self.receiver.start()
@@ -57,6 +73,10 @@ class Node:
         self._watcher.join()
         self.jobs.stop()
         self.spool.close()
+
+    def _lose(self) -> None:
+        self.lost = True
+        self._on_lost()
 
     def _handlers(self) -> dict[tuple[notices.Service, str], notices.Handler]:
         """Return who deals with which notice."""
@@ -84,7 +104,8 @@ class Node:
         for study_instance_uid in self.spool.complete(self.site.study.quiet_s, datetime.now(UTC)):
             revision = self.spool.revision(study_instance_uid)
             faults.point("completion.before_submit")
-            self.jobs.submit(study_instance_uid, revision)
+            urgent = is_urgent(self.spool.instances(study_instance_uid), self.site.study.priority)
+            self.jobs.submit(study_instance_uid, revision, urgent=urgent)
             faults.point("completion.submitted")
             self.spool.mark_submitted(study_instance_uid, revision)
             faults.point("completion.marked")

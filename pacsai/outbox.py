@@ -7,10 +7,12 @@ Regenerating an object gives other bytes (clock fields); that is why the first b
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -115,8 +117,7 @@ class Outbox:
         folder = self._folder_of(parcel_id)
         if folder.is_dir():
             return self.read(parcel_id)
-        packing = self._folder / f".packing-{parcel_id}"
-        shutil.rmtree(packing, ignore_errors=True)
+        packing = self._folder / f".packing-{parcel_id}-{uuid.uuid4().hex[:8]}"
         packing.mkdir(parents=True)
         try:
             objects = tuple(_pack_object(file, packing, number) for number, file in enumerate(files, start=1))
@@ -126,13 +127,15 @@ class Outbox:
             faults.point("outbox.before_manifest")
             durable.write(packing / _MANIFEST, _manifest(parcel))
             faults.point("outbox.before_rename")
-            packing.rename(folder)
+            _rename(packing, folder)
             faults.point("outbox.renamed")
         except BaseException:
             shutil.rmtree(packing, ignore_errors=True)
             raise
         durable.sync_folder(self._folder)
-        return parcel
+        for left in self._folder.glob(f".packing-{parcel_id}-*"):  # of packings that were cut off, or lost the race
+            shutil.rmtree(left, ignore_errors=True)
+        return self.read(parcel_id)
 
     def read(self, parcel_id: str) -> Parcel:
         """Return the parcel called `parcel_id`; raises ParcelError when there is none."""
@@ -196,6 +199,15 @@ class Outbox:
         if not PARCEL_ID.fullmatch(parcel_id):
             raise ParcelError("a parcel id is 1-128 letters, digits, dots, dashes and underscores")
         return self._folder / parcel_id
+
+
+def _rename(packing: Path, folder: Path) -> None:
+    """Put a parcel in its place; one that another node has put there meanwhile is kept."""
+    try:
+        packing.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _pack_object(source: Path, folder: Path, number: int) -> PackedObject:

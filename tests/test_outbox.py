@@ -75,11 +75,12 @@ def test_packing_again_keeps_the_first_bytes(outbox: Outbox, objects: list[Path]
 def test_a_packing_that_was_cut_off_is_no_parcel_and_is_done_again(outbox: Outbox, objects: list[Path]) -> None:
     with pytest.raises(FileNotFoundError):
         pack(outbox, [*objects, Path("missing.dcm")])
-    left = outbox._folder / ".packing-p1"
+    left = outbox._folder / ".packing-p1-0"
     left.mkdir()
     (left / "0001.dcm").write_bytes(b"half")
     assert outbox.parcels() == ()
     assert len(pack(outbox, objects).paths) == 2
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("name", ["../p", "", ".hidden", "a/b", "x" * 129])

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pacsai.cli import demo, node, offline, pipelines, story
+from pacsai.cli import demo, jobs, node, offline, pipelines, story
 from pacsai.cli.common import CommandError, errors
 from pacsai.logs import configure_logs
 
@@ -23,7 +23,7 @@ app.command()(offline.evaluate)
 app.command()(offline.wrap)
 app.command()(story.studies)
 app.command()(story.study)
-app.command()(story.jobs)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(pipelines.app, name="pipelines")
 app.command()(demo.demo)
 

@@ -12,7 +12,7 @@ from pacsai.config.archive import ArchiveSettings, DicomWebArchive, DimseArchive
 from pacsai.config.base import Settings
 from pacsai.config.node import Caller, Limits, Node, Tls
 from pacsai.config.web import Web
-from pacsai.config.work import JobsSettings, PipelineSettings, ResultKind, StudySettings
+from pacsai.config.work import JobsSettings, PipelineSettings, PriorityRule, ResultKind, StudySettings
 from pacsai.yamlfile import FileError, read_model
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Node",
     "OrthancArchive",
     "PipelineSettings",
+    "PriorityRule",
     "ResultKind",
     "Site",
     "SiteError",

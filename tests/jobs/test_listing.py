@@ -8,11 +8,11 @@ from pacsai.jobs.listing import DELIVERY, JOB, Row, fold
 
 
 def job_row(status: str = "SUCCESS", output: object = (), error: Exception | None = None) -> Row:
-    return Row("j1", JOB, status, {"args": ["1.2", "r1"]}, output, error, 1000, 3000, 2000)
+    return Row("j1", JOB, status, {"args": ["1.2", "r1", False, 1]}, output, error, 1000, 3000, 2000)
 
 
 def delivery_row(pipeline: str, status: str, output: object = None, waits_for: str = "") -> Row:
-    arguments = {"args": ["j1", pipeline, "parcel", 2, waits_for]}
+    arguments = {"args": ["j1", pipeline, "parcel", 2, waits_for, False]}
     return Row(f"j1/{pipeline}/2", DELIVERY, status, arguments, output, None, 4000, 5000, None)
 
 
