@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
 
-from pacsai.cli.common import CommandError, ConfigOption, JsonOption, load_site, out, print_json
+from pacsai.cli.common import CommandError, ConfigOption, JsonOption, load_site, out, print_json, told_plainly
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pacsai.jobs import Job
 
 app = typer.Typer(invoke_without_command=True, help="Jobs: waiting, running, done, failed with the reason.")
@@ -28,15 +27,15 @@ def jobs(
     json: JsonOption = False,
 ) -> None:
     """List the jobs: waiting, running, done, failed with the reason."""
-    from pathlib import Path
-
     from pacsai.jobs import list_jobs
 
     if context.invoked_subcommand is not None:
         return
     if config is None:
         raise CommandError("--config is missing: which site's jobs?")
-    _print([job for job in list_jobs(_database(Path(config))) if not failed or job.state == "failed"], json)
+    with told_plainly():
+        found = list_jobs(_database(Path(config)))
+    _print([job for job in found if not failed or job.state == "failed"], json)
 
 
 @app.command()
@@ -51,7 +50,8 @@ def retry(
 
     if (which is None) != everything:
         raise CommandError("give the id of a job, a Study Instance UID, or --all")
-    again = retry_jobs(_database(config), which)
+    with told_plainly():
+        again = retry_jobs(_database(config), which)
     if which is not None and not again:
         raise CommandError(f"{which}: no job of this id or study has failed; `pacsai jobs --failed` lists them")
     _print(again, json)

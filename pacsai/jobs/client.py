@@ -15,6 +15,10 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from pacsai.jobs.listing import Job, Row, failed_parts, fold, next_attempt, study_key
 
 
+class JobsUnreachable(OSError):  # noqa: N818 (reads as what happened)
+    """The jobs' database does not answer; the message says where it was looked for."""
+
+
 def database_url(database: str, data: Path) -> str:
     """Return the database's URL; `database` is "sqlite" or a postgresql:// URL."""
     if database != "sqlite":
@@ -78,12 +82,28 @@ def _rows(client: DBOSClient | None, prefix: str | None = None) -> list[tuple[Ro
 
 @contextmanager
 def _client(url: str) -> Iterator[DBOSClient | None]:
-    """Give a client of the engine's database, None where there is no such file."""
+    """Give a client of the engine's database, None where there is no such database yet.
+
+    Raises
+    ------
+    JobsUnreachable
+        The database does not answer.
+    """
     address = make_url(url)
     if address.get_backend_name() == "sqlite" and not Path(str(address.database)).is_file():
         yield None
         return
-    client = DBOSClient(system_database_url=url, serializer=DBOSPortableJSONSerializer())
+    try:
+        client = DBOSClient(
+            system_database_url=url, serializer=DBOSPortableJSONSerializer(), retry_connection_errors=False
+        )
+    except OperationalError as error:
+        if "does not exist" not in str(error.orig):
+            raise JobsUnreachable(f"the jobs' database {address.host}:{address.port} cannot be reached") from error
+        client = None
+    if client is None:
+        yield None
+        return
     try:
         yield client
     finally:

@@ -8,17 +8,23 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pacsai.jobs import list_jobs
 from pacsai.jobs.lease import Lease, LeaseLost
+from pacsai.peers import free_port
 from tests.conftest import ROOT
 from tests.jobs.test_jobs import steps, wait_for
-from tests.services import postgresql
+from tests.nodes import serving, write_site
+from tests.services import orthanc, postgresql
+from tests.test_node import ct_with_balls, uid_of
+from tests.toys import toy_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +146,39 @@ def test_a_lease_that_runs_out_is_ended_once_and_cannot_be_renewed(server: str) 
         dying.renew()
     for lease in (dying, one, two, elsewhere):
         lease.release()
+
+
+# Whole nodes.
+
+
+@pytest.mark.slow
+def test_two_nodes_make_one_set_of_results_though_one_was_away(tmp_path: Path, database: str) -> None:
+    study = ct_with_balls(tmp_path / "study")
+    uid = uid_of(study)
+    pipeline = toy_pipeline(tmp_path / "pipelines", misbehave="time.sleep(3)")
+    with orthanc(tmp_path) as archive:
+        one = write_site(
+            tmp_path,
+            archive={"kind": "dimse", "ae_title": "ORTHANC", "host": "127.0.0.1", "port": archive.dicom_port},
+            pipelines={pipeline.name: {"folder": str(pipeline)}},
+            database=database,
+        )
+        settings = yaml.safe_load(one.read_text())
+        settings["jobs"]["lease_s"] = 2
+        one.write_text(yaml.safe_dump(settings))
+        settings["node"] |= {"port": free_port(), "ae_title": "PACSAI2", "receivers": 1}
+        two = tmp_path / "two.yaml"
+        two.write_text(yaml.safe_dump(settings))
+        with serving(one) as away:
+            assert away.store(study).returncode == 0
+            away.wait_for(uid, "being analysed")
+            away.process.send_signal(signal.SIGSTOP)
+            with serving(two) as other:
+                other.wait_for(uid, "delivered")
+                away.process.send_signal(signal.SIGCONT)
+                assert away.process.wait(60) == 2
+                assert states(database) == ["done"]
+        assert Counter(found["Modality"] for found in archive.instances(uid)) == {"SEG": 1, "SR": 1, "PR": 1}
+    told = [event["event"] for event in other.events(uid)]
+    assert (told.count("analysis started"), told.count("analysed"), told.count("delivered")) == (2, 1, 1)
+    assert "another took its jobs over" in (tmp_path / "node.log").read_text()
