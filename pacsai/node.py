@@ -107,6 +107,8 @@ class Node:
             urgent = is_urgent(self.spool.instances(study_instance_uid), self.site.study.priority)
             self.jobs.submit(study_instance_uid, revision, urgent=urgent)
             faults.point("completion.submitted")
+            if urgent:
+                self.spool.story_of(study_instance_uid).tell("urgent", revision=revision)
             self.spool.mark_submitted(study_instance_uid, revision)
             faults.point("completion.marked")
 

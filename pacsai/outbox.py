@@ -12,8 +12,10 @@ import hashlib
 import json
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +29,7 @@ from pacsai.archive.base import Archive, Sent
 PARCEL_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 """What a parcel may be called: it becomes a folder name. A UID or a digest fits."""
 
+_CUT_OFF_S = 3600
 _MANIFEST = "parcel.json"
 _RECORD = "delivered.json"
 
@@ -133,8 +136,7 @@ class Outbox:
             shutil.rmtree(packing, ignore_errors=True)
             raise
         durable.sync_folder(self._folder)
-        for left in self._folder.glob(f".packing-{parcel_id}-*"):  # of packings that were cut off, or lost the race
-            shutil.rmtree(left, ignore_errors=True)
+        self._sweep()
         return self.read(parcel_id)
 
     def read(self, parcel_id: str) -> Parcel:
@@ -195,6 +197,13 @@ class Outbox:
             )
         return delivery
 
+    def _sweep(self) -> None:
+        """Delete what was left of packings that were cut off, or came second; younger ones may still be going on."""
+        for left in self._folder.glob(".packing-*"):
+            with suppress(FileNotFoundError):  # another node sweeps, too
+                if time.time() - left.stat().st_mtime > _CUT_OFF_S:
+                    shutil.rmtree(left, ignore_errors=True)
+
     def _folder_of(self, parcel_id: str) -> Path:
         if not PARCEL_ID.fullmatch(parcel_id):
             raise ParcelError("a parcel id is 1-128 letters, digits, dots, dashes and underscores")
@@ -208,6 +217,7 @@ def _rename(packing: Path, folder: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+        shutil.rmtree(packing, ignore_errors=True)
 
 
 def _pack_object(source: Path, folder: Path, number: int) -> PackedObject:

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,8 +155,9 @@ class StudyWork:
 def sweep(folder: Path, *, shared: bool) -> None:
     """Delete what cut-off analyses left in the folder of the work; where nodes share it, what is a day old."""
     for left in folder.iterdir() if folder.is_dir() else ():
-        if not shared or time.time() - left.stat().st_mtime > _OLD_S:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another node sweeps, or ends its work
+            if not shared or time.time() - left.stat().st_mtime > _OLD_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _told(report: dict[str, Any]) -> dict[str, Any]:

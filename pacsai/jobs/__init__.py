@@ -172,8 +172,11 @@ class Jobs:
 
     def _take_over(self, executors: tuple[str, ...]) -> None:
         """Queue again what executors left that are gone; what is already queued again is left alone."""
-        if not self.stopping:
-            DBOS._recover_pending_workflows([*executors])
+        if self.stopping:
+            return
+        pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        if left := {*executors}.intersection(str(one.executor_id) for one in pending):
+            DBOS._recover_pending_workflows(sorted(left))
 
     def _lose(self) -> None:
         self.stopping = True

@@ -21,6 +21,9 @@ State = Literal["waiting", "running", "done", "failed"]
 _ATTEMPT = {JOB: 3, ANALYSIS: 5, DELIVERY: 3}
 """Which argument of a row is its attempt."""
 
+_ARGUMENTS = {JOB: 4, ANALYSIS: 6, DELIVERY: 6}
+"""How many arguments a row has; those of earlier versions of the workflows have fewer, and cannot be tried again."""
+
 _UNDER_WAY = {"PENDING", "ENQUEUED", "DELAYED"}
 
 _GIVEN_UP = {
@@ -81,7 +84,8 @@ def fold(rows: Iterable[Row]) -> tuple[Job, ...]:
 def failed_parts(job_id: str, rows: Iterable[Row]) -> tuple[Row, ...]:
     """Return the latest attempts at each part of the job that ended in failure."""
     parts = _parts(rows).get(job_id, {})
-    return tuple(part for part in parts.values() if part.status not in _UNDER_WAY and _sentences(part))
+    ended = (part for part in parts.values() if part.status not in _UNDER_WAY)
+    return tuple(part for part in ended if _sentences(part) and len(part.input["args"]) == _ARGUMENTS[part.name])
 
 
 def next_attempt(row: Row) -> tuple[str, list[Any]]:
@@ -128,13 +132,13 @@ def _parts(rows: Iterable[Row]) -> dict[str, dict[tuple[str, str], Row]]:
 
 def _job(job_id: str, parts: Sequence[Row]) -> Job:
     row = next(part for part in parts if part.name == JOB)
-    study_instance_uid, revision, urgent, _ = row.input["args"]
+    study_instance_uid, revision, *more = row.input["args"]
     started = [part.dequeued_at for part in parts if part.dequeued_at]
     return Job(
         id=job_id,
         study_instance_uid=study_instance_uid,
         revision=revision,
-        urgent=urgent,
+        urgent=bool(more and more[0]),  # pacsai-jobs-1 knew nothing urgent
         state=_state(parts),
         submitted=_time(row.created_at),
         started=_time(min(started)) if started else None,
