@@ -1,6 +1,6 @@
 """The running node: receiver, watcher, jobs and archive, tied together for one site.
 
-Knows when things happen; what an analysis is, is flow.py's, and how jobs survive is jobs.py's.
+Knows when things happen; what an analysis is, is flow.py's, and how jobs survive is jobs/'s.
 """
 
 from __future__ import annotations

@@ -18,6 +18,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 _PERIOD = 0.3
 """After which part of its time a lease is renewed."""
 
+_PATIENCE = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+"""How long a database may leave us without an answer (libpq; seconds, milliseconds)."""
+
+_END_S = 15
+
 _TABLE = """
 CREATE TABLE IF NOT EXISTS pacsai_lease (
     executor TEXT PRIMARY KEY,
@@ -51,7 +56,10 @@ class Lease:
 
     def __init__(self, url: str, executor: str, place: str, lease_s: float) -> None:
         self._engine: Engine = create_engine(
-            make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True, isolation_level="AUTOCOMMIT"
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            connect_args=_PATIENCE,
         )
         self._who = {"executor": executor, "place": place, "lease_s": lease_s}
         self.period_s = lease_s * _PERIOD
@@ -174,7 +182,7 @@ class Keeper:
         self._ending.set()
         if not self._acquired.is_set():
             return
-        self._thread.join()
+        self._thread.join(_END_S)
         try:
             self._lease.release()
         except DBAPIError as error:
