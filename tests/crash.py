@@ -47,10 +47,11 @@ START_S, FIRE_S, END_S = 90, 120, 180
 
 @dataclass
 class Account:
-    """What is counted at the end of one run."""
+    """What is counted at the end of one run; `before` were acknowledged by the node that was killed."""
 
     point: str
     database: str
+    before: int = 0
     acknowledged: int = 0
     lost: int = 0
     results: int = 0
@@ -153,7 +154,9 @@ def account(point: str, database: str, url: str, folder: Path, archive: Orthanc)
     told, begun = Account(point, database), time.monotonic()
     try:
         trial = Trial(folder, archive, url)
-        _killed_and_restarted(trial, f"{point}:4" if point.startswith(RECEIVING) else point)
+        _kill(trial, f"{point}:4" if point.startswith(RECEIVING) else point)
+        told.before = len(trial.acknowledged)
+        _restart(trial)
         _count(trial, told)
     except (AssertionError, subprocess.TimeoutExpired) as error:
         told.trouble = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -161,11 +164,14 @@ def account(point: str, database: str, url: str, folder: Path, archive: Orthanc)
     return told
 
 
-def _killed_and_restarted(trial: Trial, fault: str) -> None:
+def _kill(trial: Trial, fault: str) -> None:
     with trial.node(fault) as process:
         trial.send()
         _wait(lambda: process.poll() is not None, FIRE_S, "the point never fired")
         assert process.returncode == -signal.SIGKILL, f"the node ended with {process.returncode}, not killed"
+
+
+def _restart(trial: Trial) -> None:
     with trial.node() as process:
         trial.send()
         _wait(trial.is_over, END_S, "the study did not come to its end")
@@ -208,12 +214,12 @@ def matrix(
 def table(accounts: Sequence[Account]) -> str:
     """Return the accounts as a table in Markdown."""
     lines = [
-        "| point | database | acknowledged | lost | results | missing | doubled | s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| point | database | acknowledged before the kill | in all | lost | results | missing | doubled | s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     order = list(POINTS)
     for one in sorted(accounts, key=lambda one: (order.index(one.point), one.database)):
-        figures = (one.acknowledged, one.lost, one.results, one.missing, one.doubled, f"{one.seconds:.0f}")
+        figures = (one.before, one.acknowledged, one.lost, one.results, one.missing, one.doubled, f"{one.seconds:.0f}")
         lines.append(f"| {one.point} | {one.database} | {' | '.join(map(str, figures))} | {one.trouble}".rstrip())
     return "\n".join(lines)
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from pacsai import faults
+from pacsai.peers import free_port
+from pacsai.spool import Spool
 from tests.conftest import needs
-from tests.crash import acknowledged, matrix, table
+from tests.crash import Account, Trial, acknowledged, matrix, table
+from tests.phantoms import edit
+from tests.services import Orthanc
 
 
 @pytest.mark.slow
@@ -21,7 +27,23 @@ def test_nothing_is_lost_or_doubled_where_the_node_is_killed(tmp_path: Path) -> 
     accounts = matrix(["intake.named", "completion.submitted", "outbox.sent"], tmp_path, at_once=6)
     assert len(accounts) == 6
     assert all(one.sound for one in accounts), table(accounts)
-    assert {one.acknowledged for one in accounts} == {12}
+    assert [(one.before, one.acknowledged) for one in accounts] == [(3, 12)] * 2 + [(12, 12)] * 4
+
+
+def test_what_is_lost_and_what_is_doubled_is_found(tmp_path: Path) -> None:
+    nowhere = Orthanc("ORTHANC", free_port(), free_port(), tmp_path / "none")
+    trial = Trial(tmp_path / "trial", nowhere, "sqlite")
+    trial.acknowledged = set(trial.study.rglob("*.dcm"))
+    kept = trial.data / "spool" / Spool.key(trial.uid) / "instances"
+    kept.mkdir(parents=True)
+    first, second, *_ = sorted(trial.acknowledged)
+    for sent in (first, second):
+        shutil.copy(sent, kept / f"{Spool.key(dcmread(sent).SOPInstanceUID)}.dcm")
+    assert trial.lost() == 10
+    edit(kept / f"{Spool.key(dcmread(second).SOPInstanceUID)}.dcm", PixelData=bytes(48 * 64 * 2))
+    assert trial.lost() == 11
+    accounts = [Account("intake.kept", "sqlite", **{what: 1}) for what in ("lost", "missing", "doubled")]
+    assert not any(one.sound for one in [*accounts, Account("intake.kept", "sqlite", trouble="it never fired")])
 
 
 def passed(name: str, armed: str) -> subprocess.CompletedProcess[str]:
