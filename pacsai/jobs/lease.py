@@ -101,15 +101,18 @@ class Lease:
         )
 
     def ended(self) -> tuple[str, ...]:
-        """Return the executors of this place whose leases have ended, for a day; older ones are forgotten.
+        """Return the executors of this place whose leases have ended, and which are not forgotten."""
+        return self._do("SELECT executor FROM pacsai_lease WHERE place = :place AND ended_at IS NOT NULL")
 
-        For one that was only away may take a job before it finds out, and that is to be found, too.
+    def forget(self) -> None:
+        """Forget the leases that ended a week ago; call it when all that `ended` executors left is taken over.
+
+        Not sooner: one that was only away may take one more job before it finds out.
         """
         self._do(
             "DELETE FROM pacsai_lease WHERE place = :place"
-            " AND ended_at < clock_timestamp() - interval '1 day' RETURNING executor"
+            " AND ended_at < clock_timestamp() - interval '7 days' RETURNING executor"
         )
-        return self._do("SELECT executor FROM pacsai_lease WHERE place = :place AND ended_at IS NOT NULL")
 
     def _do(self, statement: str) -> tuple[str, ...]:
         """Execute one statement that returns executors; each is a transaction of its own."""
@@ -207,6 +210,7 @@ class Keeper:
             log.warning("an executor is gone; its jobs are taken over", executor=executor)
         if ended := self._lease.ended():
             self._take_over(ended)
+            self._lease.forget()
 
     def _lose(self) -> None:
         with self._lock:

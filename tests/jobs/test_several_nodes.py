@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 import yaml
 
@@ -51,6 +52,11 @@ def node(folder: Path, database: str, *studies: str, lease_s: float = 10) -> Ite
     finally:
         process.kill()
         process.wait()
+
+
+def _let_time_pass(database: str, time: str) -> None:
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute(f"UPDATE pacsai_lease SET ended_at = ended_at - interval '{time}'")
 
 
 def begun(folder: Path, step: str) -> int:
@@ -103,13 +109,14 @@ def test_a_node_that_was_only_away_does_nothing_more_and_ends(tmp_path: Path, da
     assert ended(tmp_path) == DONE_ONCE
 
 
-def test_what_a_node_leaves_that_is_stopped_in_order_is_taken_over_at_once(tmp_path: Path, database: str) -> None:
+def test_what_a_node_left_that_was_stopped_is_taken_over_however_long_ago(tmp_path: Path, database: str) -> None:
     hold = tmp_path / "hold-analyse-first"
     hold.touch()
     with node(tmp_path, database, "1.2", lease_s=60) as stopped:
         wait_for(lambda: "begin analyse-first 1.2" in steps(tmp_path))
         stopped.terminate()
         assert stopped.wait(30) == 0
+    _let_time_pass(database, "30 days")
     hold.unlink()
     with node(tmp_path, database, lease_s=3):
         wait_for(lambda: states(database) == ["done"], 30)
