@@ -32,8 +32,9 @@ class HeldWork(ToyWork):
         return super().analyse(study_uid, revision, pipeline)
 
 
-def waits(jobs: Jobs, count: int) -> Callable[[], bool]:
-    return lambda: sum(job.started is not None for job in jobs.list()) == count
+def planned(jobs: Jobs, count: int) -> Callable[[], bool]:
+    """Tell whether so many studies are planned and wait for an analysis."""
+    return lambda: sum(job.state == "waiting" and job.started is not None for job in jobs.list()) == count
 
 
 def test_an_urgent_study_overtakes_those_that_wait(tmp_path: Path) -> None:
@@ -42,10 +43,11 @@ def test_an_urgent_study_overtakes_those_that_wait(tmp_path: Path) -> None:
         jobs.submit("1.1", "r1")
         wait_for(lambda: work.begun == ["1.1 chest"])
         jobs.submit("1.2", "r1")
+        wait_for(planned(jobs, 1))
         jobs.submit("1.3", "r1")
-        wait_for(waits(jobs, 3))
+        wait_for(planned(jobs, 2))
         jobs.submit("9.9", "r1", urgent=True)
-        wait_for(waits(jobs, 4))
+        wait_for(planned(jobs, 3))
         work.let_go.set()
         finished(jobs)
         assert [job.urgent for job in jobs.list()] == [False, False, False, True]
@@ -59,7 +61,6 @@ def test_each_pipeline_analyses_as_many_at_once_as_the_site_says(tmp_path: Path)
     try:
         for study in ("1.1", "1.2", "1.3"):
             jobs.submit(study, "r1")
-        wait_for(waits(jobs, 3))
         wait_for(lambda: len(work.begun) == 3)
         threading.Event().wait(1.5)
         assert sorted(one.split()[1] for one in work.begun) == ["large", "small", "small"]
