@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo test check format bench bench-ingest soak evaluate train clean help
+.PHONY: venv demo test check format bench bench-ingest soak evaluate train crash clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -42,6 +42,9 @@ evaluate: venv   ## score the shipped weights on 40 held-out phantoms and on rea
 
 train: venv      ## train the weights anew (an hour on 2 cores); BACKGROUNDS=folder of prepared real chests
 	$(BIN)/python -m pipelines.chest_ct_nodules.train --out weights.safetensors $(if $(BACKGROUNDS),--backgrounds '$(BACKGROUNDS)')
+
+crash: venv      ## kill the node at every point of its work, on SQLite and PostgreSQL, and count what is lost or doubled
+	$(BIN)/python -m tests.crash
 
 format: venv     ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

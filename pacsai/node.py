@@ -1,18 +1,19 @@
 """The running node: receiver, watcher, jobs and archive, tied together for one site.
 
-Knows when things happen; what an analysis is, is flow.py's, and how jobs survive is jobs.py's.
+Knows when things happen; what an analysis is, is flow.py's, and how jobs survive is jobs/'s.
 """
 
 from __future__ import annotations
 
-import shutil
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 
 import structlog
 
-from pacsai import notices
+from pacsai import faults, notices
 from pacsai.archive import open_archive
 from pacsai.commitment import Commitment
 from pacsai.config import Site
@@ -22,17 +23,23 @@ from pacsai.notices import Desk
 from pacsai.registry import Package, PipelineError, discover
 from pacsai.retention import Retention
 from pacsai.spool import Spool
+from pacsai.urgency import is_urgent
 from pacsai.web.server import WebServer
-from pacsai.work import StudyWork
+from pacsai.work import StudyWork, sweep
 
 log = structlog.get_logger()
 
 
 class Node:
-    """Everything that runs for one site; a context manager that drains on leaving."""
+    """Everything that runs for one site; a context manager that drains on leaving.
 
-    def __init__(self, site: Site) -> None:
+    Where another node has taken over its jobs because it was away for too long, `lost` is set and `on_lost` called: it
+    must be left then.
+    """
+
+    def __init__(self, site: Site, on_lost: Callable[[], None] = lambda: None) -> None:
         self.site = site
+        self.lost = False
         self.packages = site_packages(site)
         site.node.data.mkdir(parents=True, exist_ok=True)
         self.spool = Spool(site.node.data)
@@ -42,13 +49,14 @@ class Node:
         self.commitment = Commitment(site, self.spool, archive)
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
+        self._on_lost = on_lost
         work = StudyWork(site, self.spool, self.packages, archive, self._ending, self.commitment.delivered)
-        self.jobs = Jobs(site.jobs.database, site.node.data, work)
+        self.jobs = self._jobs_for(work)
         self.retention = Retention(site, self.spool, self.commitment.ledger, self.jobs.list)
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
     def __enter__(self) -> Node:
-        shutil.rmtree(self.site.node.data / "work", ignore_errors=True)  # analyses that were cut off begin anew
+        sweep(self.site.node.data / "work", shared=self.site.jobs.database != "sqlite")
         self.spool.start()
         if self.web:
             self.web.start()  # first: where it cannot listen, nothing else has begun
@@ -72,25 +80,56 @@ class Node:
         self.commitment.stop()
         self.spool.close()
 
+    def _jobs_for(self, work: StudyWork) -> Jobs:
+        jobs = Jobs(
+            self.site.jobs.database,
+            self.site.node.data,
+            work,
+            at_once={name: settings.at_once for name, settings in self.site.pipelines.items()},
+            name=self.site.node.ae_title,
+            lease_s=self.site.jobs.lease_s,
+            lost=self._lose,
+        )
+        work.check_lease = jobs.check_lease
+        return jobs
+
+    def _lose(self) -> None:
+        self.lost = True
+        self._on_lost()
+
     def _handlers(self) -> dict[tuple[notices.Service, str], notices.Handler]:
         """Return who deals with which notice."""
         return self.commitment.handlers()
 
     def _watch(self) -> None:
-        """Submit each study that has been quiet long enough, once for each revision of it."""
+        """Submit each study that has been quiet long enough, once for each revision of it.
+
+        Senders were not heard while the node was down: no study is complete before they had the quiet time to go on.
+        """
         period_s = min(1.0, self.site.study.quiet_s / 4)
+        heard_since = time.monotonic()
         while not self._ending.wait(period_s):
-            try:
-                self._submit_complete()
-            except Exception:
-                log.exception("complete studies could not be submitted; trying again")
+            if time.monotonic() - heard_since > self.site.study.quiet_s:
+                self._try_to_submit()
             self.desk.deal()
+
+    def _try_to_submit(self) -> None:
+        try:
+            self._submit_complete()
+        except Exception:
+            log.exception("complete studies could not be submitted; trying again")
 
     def _submit_complete(self) -> None:
         for study_instance_uid in self.spool.complete(self.site.study.quiet_s, datetime.now(UTC)):
             revision = self.spool.revision(study_instance_uid)
-            self.jobs.submit(study_instance_uid, revision)
+            faults.point("completion.before_submit")
+            urgent = is_urgent(self.spool.instances(study_instance_uid), self.site.study.priority)
+            self.jobs.submit(study_instance_uid, revision, urgent=urgent)
+            faults.point("completion.submitted")
+            if urgent:
+                self.spool.story_of(study_instance_uid).tell("urgent", revision=revision)
             self.spool.mark_submitted(study_instance_uid, revision)
+            faults.point("completion.marked")
 
 
 def site_packages(site: Site) -> tuple[Package, ...]:

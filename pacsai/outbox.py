@@ -8,11 +8,15 @@ Regenerating an object gives other bytes (clock fields); that is why the first b
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
 import shutil
+import time
+import uuid
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import compress
@@ -21,12 +25,13 @@ from typing import Any
 
 from pydicom import dcmread
 
-from pacsai import durable
+from pacsai import durable, faults
 from pacsai.archive.base import Archive, Sent
 
 PARCEL_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 """What a parcel may be called: it becomes a folder name. A UID or a digest fits."""
 
+_CUT_OFF_S = 3600
 _MANIFEST = "parcel.json"
 _RECORD = "delivered.json"
 _PURGED = "purged.json"
@@ -118,21 +123,24 @@ class Outbox:
         folder = self._folder_of(parcel_id)
         if folder.is_dir():
             return self.read(parcel_id)
-        packing = self._folder / f".packing-{parcel_id}"
-        shutil.rmtree(packing, ignore_errors=True)
+        packing = self._folder / f".packing-{parcel_id}-{uuid.uuid4().hex[:8]}"
         packing.mkdir(parents=True)
         try:
             objects = tuple(_pack_object(file, packing, number) for number, file in enumerate(files, start=1))
             parcel = Parcel(
                 parcel_id, folder, study_instance_uid, pipeline, revision, objects, dict(summary), _utc_now()
             )
+            faults.point("outbox.before_manifest")
             durable.write(packing / _MANIFEST, _manifest(parcel))
-            packing.rename(folder)
+            faults.point("outbox.before_rename")
+            _rename(packing, folder)
+            faults.point("outbox.renamed")
         except BaseException:
             shutil.rmtree(packing, ignore_errors=True)
             raise
         durable.sync_folder(self._folder)
-        return parcel
+        self._sweep()
+        return self.read(parcel_id)
 
     def read(self, parcel_id: str) -> Parcel:
         """Return the parcel called `parcel_id`; raises ParcelError when there is none."""
@@ -180,8 +188,11 @@ class Outbox:
             return before
         parcel = self.read(parcel_id)
         _check_bytes(parcel)
+        faults.point("outbox.before_send")
         delivery = Delivery(_utc_now(), tuple(archive.send(parcel.paths)))
+        faults.point("outbox.sent")
         durable.write(parcel.folder / _RECORD, json.dumps(asdict(delivery), indent=1).encode())
+        faults.point("outbox.recorded")
         if delivery.refused:
             reasons = "; ".join(sorted({answer.detail for answer in delivery.refused}))
             raise DeliveryRefused(
@@ -215,10 +226,27 @@ class Outbox:
         """Tell whether the objects of a parcel were deleted."""
         return (self._folder_of(parcel_id) / _PURGED).is_file()
 
+    def _sweep(self) -> None:
+        """Delete what was left of packings that were cut off, or came second; younger ones may still be going on."""
+        for left in self._folder.glob(".packing-*"):
+            with suppress(FileNotFoundError):  # another node sweeps, too
+                if time.time() - left.stat().st_mtime > _CUT_OFF_S:
+                    shutil.rmtree(left, ignore_errors=True)
+
     def _folder_of(self, parcel_id: str) -> Path:
         if not PARCEL_ID.fullmatch(parcel_id):
             raise ParcelError("a parcel id is 1-128 letters, digits, dots, dashes and underscores")
         return self._folder / parcel_id
+
+
+def _rename(packing: Path, folder: Path) -> None:
+    """Put a parcel in its place; one that another node has put there meanwhile is kept."""
+    try:
+        packing.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(packing, ignore_errors=True)
 
 
 def _pack_object(source: Path, folder: Path, number: int) -> PackedObject:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
+import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +27,8 @@ from pacsai.registry import Package
 from pacsai.routing import route
 from pacsai.spool import Spool
 from pacsai.study.reading import read_study
+
+_OLD_S = 24 * 3600
 
 
 class StudyWork:
@@ -53,6 +58,9 @@ class StudyWork:
         self._ending = ending
         self._delivered = delivered
         self._outbox = Outbox(site.node.data / "outbox")
+        self._run_id = uuid.uuid4().hex[:8]
+        self.check_lease: Callable[[], None] = lambda: None
+        """Asked before each thing that others see; raises Interrupted where it is another node's by now."""
 
     def plan(self, study_instance_uid: str, revision: str) -> list[str]:
         """Return the names of the pipelines to run; the study's story says why each was chosen or not."""
@@ -84,8 +92,11 @@ class StudyWork:
         return str(report["result_id"])
 
     def _analysed(self, study_instance_uid: str, revision: str, pipeline: str) -> dict[str, Any]:
+        if pipeline not in self._packages:
+            raise ValueError(f"this site runs no pipeline {pipeline} any more")
         package = self._packages[pipeline]
-        key = f"{self._spool.key(study_instance_uid)}-{revision[:16]}-{pipeline}"
+        # The run's id, for a node that was taken over from may still work on the same.
+        key = f"{self._spool.key(study_instance_uid)}-{revision[:16]}-{pipeline}-{self._run_id}"
         request = Request(
             study_instance_uid=study_instance_uid,
             instances=str(self._spool.instances_folder(study_instance_uid)),
@@ -97,6 +108,7 @@ class StudyWork:
             now=datetime.now(UTC).isoformat(),
         )
         report = self._report(request, package)
+        self.check_lease()
         self._pack(report, revision)
         shutil.rmtree(request.folder, ignore_errors=True)
         return report
@@ -110,6 +122,7 @@ class StudyWork:
             reason = "none passed the conformance gate" if kept_back else "none may be made of such a study"
             story.tell("not sent", parcel=parcel_id, pipeline=parcel.pipeline, reason=f"objects: {reason}")
             return
+        self.check_lease()
         try:
             delivery = self._outbox.deliver(parcel_id, self._archive)
         except DeliveryRefused as refusal:
@@ -153,6 +166,14 @@ class StudyWork:
             revision=revision,
             summary=report,
         )
+
+
+def sweep(folder: Path, *, shared: bool) -> None:
+    """Delete what cut-off analyses left in the folder of the work; where nodes share it, what is a day old."""
+    for left in folder.iterdir() if folder.is_dir() else ():
+        with suppress(FileNotFoundError):  # another node sweeps, or ends its work
+            if not shared or time.time() - left.stat().st_mtime > _OLD_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _told(report: dict[str, Any]) -> dict[str, Any]:

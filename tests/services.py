@@ -150,6 +150,8 @@ def postgresql(folder: Path) -> Iterator[str]:
     try:
         yield f"postgresql://pacsai@127.0.0.1:{port}/pacsai"
     finally:
+        if as_postgres:
+            _open_way_to(cluster)  # another pytest that starts closes the folder they share
         _run(*as_postgres, pg_ctl, "-D", str(cluster / "data"), "-m", "immediate", "-w", "stop")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ def pack(outbox: Outbox, objects: Sequence[Path], parcel_id: str = "p1", study: 
     return outbox.pack(
         parcel_id, objects, study_instance_uid=study, pipeline="toy", revision="r1", summary={"findings": 2}
     )
+
+
+class Meanwhile(list[Path]):
+    """Files to pack; while the first is packed, another node packs the same parcel."""
+
+    def __init__(self, objects: Sequence[Path], other: Outbox) -> None:
+        super().__init__(objects)
+        self._other = other
+
+    def __iter__(self) -> Iterator[Path]:
+        for number in range(len(self)):
+            yield self[number]
+            pack(self._other, self[:])
 
 
 class Refusing:
@@ -75,11 +89,15 @@ def test_packing_again_keeps_the_first_bytes(outbox: Outbox, objects: list[Path]
 def test_a_packing_that_was_cut_off_is_no_parcel_and_is_done_again(outbox: Outbox, objects: list[Path]) -> None:
     with pytest.raises(FileNotFoundError):
         pack(outbox, [*objects, Path("missing.dcm")])
-    left = outbox._folder / ".packing-p1"
+    left = outbox._folder / ".packing-p1-0"
     left.mkdir()
     (left / "0001.dcm").write_bytes(b"half")
     assert outbox.parcels() == ()
+    young = outbox._folder / ".packing-p1-1"
+    young.mkdir()
+    os.utime(left, (0, 0))
     assert len(pack(outbox, objects).paths) == 2
+    assert (left.exists(), young.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("name", ["../p", "", ".hidden", "a/b", "x" * 129])
@@ -142,3 +160,10 @@ def test_a_file_changed_on_disk_is_not_sent(outbox: Outbox, objects: list[Path])
 def test_a_parcel_that_does_not_exist_is_told(outbox: Outbox) -> None:
     with pytest.raises(ParcelError, match="no readable parcel nothing"):
         outbox.read("nothing")
+
+
+def test_of_two_nodes_that_pack_the_same_parcel_the_first_is_kept(outbox: Outbox, objects: list[Path]) -> None:
+    parcel = pack(outbox, Meanwhile(objects, Outbox(outbox._folder)))
+    assert parcel == outbox.read("p1")
+    assert [path.read_bytes() for path in parcel.paths] == [path.read_bytes() for path in objects]
+    assert [one.name for one in outbox._folder.iterdir()] == ["p1"]

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pacsai.cli import bench, certs, demo, node, offline, pipelines, retention, story
+from pacsai.cli import bench, certs, demo, jobs, node, offline, pipelines, retention, story
 from pacsai.cli.common import CommandError, errors
 from pacsai.logs import configure_logs
 
@@ -23,8 +23,8 @@ app.command()(offline.evaluate)
 app.command()(offline.wrap)
 app.command()(story.studies)
 app.command()(story.study)
-app.command()(story.jobs)
 app.command()(retention.retention)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(pipelines.app, name="pipelines")
 app.command()(certs.certs)
 app.command()(demo.demo)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pacsai.cli.common import ConfigOption, load_site, told_plainly
+from pacsai.cli.common import CommandError, ConfigOption, load_site, told_plainly
 
 
 def serve(config: ConfigOption, quiet: Annotated[bool, typer.Option(help="No line when ready.")] = False) -> None:
@@ -24,7 +24,7 @@ def serve(config: ConfigOption, quiet: Annotated[bool, typer.Option(help="No lin
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    with told_plainly(), Node(site) as node:
+    with told_plainly(), Node(site, on_lost=ending.set) as node:
         if not quiet:
             names = ",".join(package.name for package in node.packages)
             ports = " ".join(f"{kind}={site.node.host}:{port}" for kind, port in node.receiver.ports.items())
@@ -33,3 +33,5 @@ def serve(config: ConfigOption, quiet: Annotated[bool, typer.Option(help="No lin
             sys.stdout.write(f"ready ae_title={site.node.ae_title} {ports} pipelines={names}\n")
             sys.stdout.flush()
         ending.wait()
+    if node.lost:
+        raise CommandError("this node was away for too long and another took its jobs over; start it again")

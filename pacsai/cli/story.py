@@ -1,4 +1,4 @@
-"""`pacsai studies`, `study`, `jobs`: what the node did, told while it runs or after."""
+"""`pacsai studies`, `study`: what the node did, told while it runs or after."""
 
 from __future__ import annotations
 
@@ -43,23 +43,6 @@ def study(uid: Annotated[str, typer.Argument(metavar="UID")], config: ConfigOpti
     out.print(f"[bold]{uid}[/]: {state_of(events)}")
     for event in events:
         _print_event(event)
-
-
-def jobs(config: ConfigOption, json: JsonOption = False) -> None:
-    """List the jobs: waiting, running, done, failed with the reason."""
-    from dataclasses import asdict
-
-    from pacsai.jobs import database_url, list_jobs
-
-    site = load_site(config)
-    rows = [asdict(job) for job in list_jobs(database_url(site.jobs.database, site.node.data))]
-    if json:
-        print_json(rows)
-        return
-    table = Table(STUDY_COLUMN, "state", "updated", "detail")
-    for row in rows:
-        table.add_row(row["study_instance_uid"], row["state"], f"{row['updated']:%Y-%m-%d %H:%M:%S}", row["detail"])
-    out.print(table)
 
 
 def _row(spool: Spool, uid: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pacsai.config.base import Settings
 from pacsai.config.node import Caller, CommitmentPeer, Limits, Node, Tls
 from pacsai.config.retention import RetentionSettings
 from pacsai.config.web import Web
-from pacsai.config.work import JobsSettings, PipelineSettings, ResultKind, StudySettings
+from pacsai.config.work import JobsSettings, PipelineSettings, PriorityRule, ResultKind, StudySettings
 from pacsai.yamlfile import FileError, read_model
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Node",
     "OrthancArchive",
     "PipelineSettings",
+    "PriorityRule",
     "ResultKind",
     "RetentionSettings",
     "Site",

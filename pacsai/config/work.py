@@ -18,20 +18,59 @@ def _database(value: str) -> str:
     return value
 
 
+def _keyword(value: str) -> str:
+    from pydicom.datadict import tag_for_keyword
+
+    if tag_for_keyword(value) is None:
+        raise ValueError("expected a DICOM keyword, such as RequestedProcedurePriority")
+    return value
+
+
+class PriorityRule(Settings):
+    """Studies are urgent whose images have one of `values` in `attribute` (a DICOM keyword), in whatever case."""
+
+    attribute: Annotated[str, AfterValidator(_keyword)]
+    values: tuple[str, ...] = Field(min_length=1)
+
+
 class StudySettings(Settings):
-    """When a study counts as complete: after `quiet_s` seconds without a new instance."""
+    """When a study counts as complete, and which studies overtake the others.
+
+    Attributes
+    ----------
+    quiet_s : float
+        A study is complete after this long without a new instance.
+    priority : tuple of PriorityRule
+        Any of them makes a study urgent.
+    """
 
     quiet_s: float = Field(default=10, gt=0)
+    priority: tuple[PriorityRule, ...] = (
+        PriorityRule(attribute="RequestedProcedurePriority", values=("STAT", "HIGH")),
+    )
 
 
 class JobsSettings(Settings):
-    """Where jobs are remembered: `sqlite` (a file in the data folder) or a postgresql:// URL."""
+    """Where jobs are remembered, and when a node that shares that place counts as dead.
+
+    Attributes
+    ----------
+    database : str
+        `sqlite` (a file in the data folder) or a postgresql:// URL, which nodes may share.
+    lease_s : float
+        Without a sign of life for so long a node is dead to those that share database and data folder with it.
+    """
 
     database: Annotated[str, AfterValidator(_database)] = "sqlite"
+    lease_s: float = Field(default=10, ge=1)
 
 
 class PipelineSettings(Settings):
-    """What a pipeline sends back, and where it lies if it did not come with pacsai or an installed package."""
+    """What a pipeline sends back, and where it lies if it did not come with pacsai or an installed package.
+
+    `at_once` is how many studies it analyses at the same time; each takes the memory that its manifest names.
+    """
 
     folder: AbsolutePath | None = None
+    at_once: int = Field(default=1, ge=1, le=64)
     results: tuple[ResultKind, ...] = Field(default=("SEG", "SR", "GSPS"), min_length=1)

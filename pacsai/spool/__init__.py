@@ -21,7 +21,7 @@ from pathlib import Path
 
 import structlog
 
-from pacsai import durable
+from pacsai import durable, faults
 from pacsai.dicom import part10
 from pacsai.dicom.identity import Identity
 from pacsai.spool import purging, scan
@@ -97,7 +97,9 @@ class Spool:
         """Enter what `Intake` has kept, so that it counts; return what became of each."""
         new = {self.key(one.sop_instance_uid): one for one in kept if one.reception is Reception.NEW}
         entries = [(_entry(one), one.study_instance_uid) for one in new.values()]
+        faults.point("gate.before_enter")
         added = self._index.add(entries, now.timestamp())
+        faults.point("gate.entered")
         for study_instance_uid in added.woken:
             about = self._about(self._folder(study_instance_uid))
             if about["submitted_revision"]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pacsai import durable
+from pacsai import durable, faults
 from pacsai.dicom import part10
 from pacsai.dicom.identity import Identity
 from pacsai.spool.index import StudyOf
@@ -103,8 +103,11 @@ class Intake:
                 there = self._studies / str(elsewhere) / "instances" / f"{sop_key}.dcm"
                 with suppress(FileNotFoundError):  # it was purged just now
                     return Kept(said.study_instance_uid, said.sop_instance_uid, self._compare(incoming, said, there))
+            faults.point("intake.arrived")
             self._flush(incoming.descriptor)
+            faults.point("intake.flushed")
             reception = self._name(incoming, said, study_key, sop_key)
+            faults.point("intake.kept")
             return Kept(said.study_instance_uid, said.sop_instance_uid, reception)
 
     def _name(self, incoming: Incoming, said: Identity, study_key: str, sop_key: str) -> Reception:
@@ -112,6 +115,7 @@ class Intake:
             try:
                 with self._folders.opened(study_key, said.study_instance_uid) as folder:
                     incoming.give_name(f"{sop_key}.dcm", folder)
+                    faults.point("intake.named")
                     self._flush(folder)
                 return Reception.NEW
             except FileExistsError:

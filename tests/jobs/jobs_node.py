@@ -1,17 +1,19 @@
 """A node that only runs jobs, to be killed by tests: ``python -m tests.jobs.jobs_node FOLDER DATABASE [STUDY ...]``.
 
 Its work writes what it does to FOLDER/steps.txt, a line at the beginning and one at the end of each step. A step waits
-while a file FOLDER/hold-<step> exists, and gives up waiting as interrupted when the node is told to stop.
+while a file FOLDER/hold-<step> exists, and gives up waiting as interrupted when the node is told to stop. LEASE_S in
+the environment is how long its lease lasts; FOLDER/lost-<process id> is made when it was lost.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +27,7 @@ class RecordedWork:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.told_to_stop = threading.Event()
+        self.check_lease: Callable[[], None] = lambda: None
 
     def plan(self, study_uid: str, revision: str) -> list[str]:  # noqa: ARG002
         with self._step("plan", study_uid):
@@ -47,6 +50,7 @@ class RecordedWork:
                 raise Interrupted
             time.sleep(0.02)
         yield
+        self.check_lease()
         self._write(f"end {name} {subject}")
 
     def _write(self, line: str) -> None:
@@ -70,7 +74,13 @@ def _target(link: Path) -> str:
 
 def main(folder: Path, database: str, studies: list[str]) -> None:
     work = RecordedWork(folder)
-    jobs = Jobs(database, folder, work)
+
+    def lost() -> None:
+        (folder / f"lost-{os.getpid()}").touch()
+        work.told_to_stop.set()
+
+    jobs = Jobs(database, folder, work, lease_s=float(os.environ.get("LEASE_S", "10")), lost=lost)
+    work.check_lease = jobs.check_lease
     signal.signal(signal.SIGTERM, lambda *_: work.told_to_stop.set())
     jobs.start()
     for study in studies:

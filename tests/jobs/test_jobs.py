@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pacsai import jobs as jobs_module
 from pacsai.archive.base import ArchiveUnavailable
-from pacsai.jobs import Jobs, database_url, list_jobs, pause_s
+from pacsai.jobs import Jobs, database_url, list_jobs, pause_s, workflows
 from pacsai.jobs.listing import Job
 from tests.conftest import ROOT
 from tests.services import postgresql
@@ -60,7 +59,7 @@ def started(work: ToyWork, folder: Path, database: str = "sqlite") -> Iterator[J
         jobs.stop(grace_s=0)
 
 
-def wait_for(happens: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(happens: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < end, "it did not happen in time"
@@ -146,12 +145,12 @@ def test_pauses_between_deliveries_double_up_to_five_minutes() -> None:
 
 
 def test_an_archive_is_waited_for_at_least_a_week() -> None:
-    pauses = (pause_s(attempt) for attempt in range(1, jobs_module._attempts()))
+    pauses = (pause_s(attempt) for attempt in range(1, workflows._attempts()))
     assert sum(pauses) >= 7 * 24 * 3600
 
 
 def test_a_delivery_is_given_up_in_the_end_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs_module, "RETRY_LIMIT_S", 1)
+    monkeypatch.setattr(workflows, "RETRY_LIMIT_S", 1)
     work = ToyWork("chest")
     work.archive_is_down.set()
     with started(work, tmp_path) as jobs:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pacsai.jobs.listing import DELIVERY, JOB, Row, fold
+from pacsai.jobs.listing import DELIVERY, JOB, Row, failed_parts, fold, next_attempt
 
 
 def job_row(status: str = "SUCCESS", output: object = (), error: Exception | None = None) -> Row:
-    return Row("j1", JOB, status, {"args": ["1.2", "r1"]}, output, error, 1000, 3000, 2000)
+    return Row("j1", JOB, status, {"args": ["1.2", "r1", False, 1]}, output, error, 1000, 3000, 2000)
 
 
 def delivery_row(pipeline: str, status: str, output: object = None, waits_for: str = "") -> Row:
-    arguments = {"args": ["j1", pipeline, "parcel", 2, waits_for]}
+    arguments = {"args": ["j1", pipeline, "parcel", 2, waits_for, False]}
     return Row(f"j1/{pipeline}/2", DELIVERY, status, arguments, output, None, 4000, 5000, None)
 
 
@@ -36,6 +36,23 @@ def test_state(rows: list[Row], state: str) -> None:
     [job] = fold(rows)
     assert job.state == state
     assert bool(job.detail) == (state == "failed" or any(row.output for row in rows))
+
+
+def test_a_job_of_the_version_before_is_told_and_cannot_be_tried_again() -> None:
+    old = Row("j1", JOB, "SUCCESS", {"args": ["1.2", "r1"]}, ["a: no"], None, 1000, 3000, 2000)
+    [job] = fold([old])
+    assert (job.state, job.urgent, failed_parts("j1", [old])) == ("failed", False, ())
+
+
+def test_the_latest_attempt_at_each_part_counts() -> None:
+    first = job_row(output=["the plan broke"])
+    again, arguments = next_attempt(first)
+    assert (again, arguments) == ("j1#2", ["1.2", "r1", False, 2])
+    second = Row(again, JOB, "SUCCESS", {"args": arguments}, [], None, 4000, 5000, 4500)
+    refused = delivery_row("a", "SUCCESS", ["a: refused"])
+    assert [job.state for job in fold([first, second])] == ["done"]
+    assert failed_parts("j1", [first, second, refused]) == (refused,)
+    assert next_attempt(refused) == ("j1/a/3", ["j1", "a", "parcel", 3, "", False])
 
 
 def test_what_a_delivery_waits_for_is_told() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from pacsai import faults
 from pacsai.config import Limits
 from pacsai.dicom.identity import Identity, Refusal, agreed_identity
 from pacsai.dicom.scp.commands import SUCCESS, Command
@@ -148,6 +149,7 @@ class StoreSink:
             with self.incoming as incoming:
                 self.incoming = None
                 reception = self._store.keep(incoming, self._said or self._identity_of_all(incoming))
+                faults.point("receiver.before_answer")
         except Refusal as refusal:
             self._store.tell(self._visit, self._request, refusal)
             return Answer(refusal.status, refusal.reason)

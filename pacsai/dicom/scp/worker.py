@@ -23,7 +23,7 @@ from typing import Any
 
 import structlog
 
-from pacsai import notices
+from pacsai import faults, notices
 from pacsai.dicom.callers import permitted
 from pacsai.dicom.scp import wire
 from pacsai.dicom.scp.association import Conversation, Services
@@ -271,6 +271,7 @@ class Worker:
 
     def _report(self) -> None:
         while some := [*itertools.islice(iter(self._next_kept, None), _REPORT_AT_ONCE)]:
+            faults.point("receiver.before_report")
             told = [[kept.study_instance_uid, kept.sop_instance_uid, kept.reception] for kept in some]
             self._channel.send({"kept": told})
 
