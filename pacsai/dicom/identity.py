@@ -9,14 +9,8 @@ import re
 from dataclasses import dataclass
 from io import BytesIO
 
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
-from pydicom.uid import UID
+from pacsai.dicom import elements
 
-_SOP_CLASS_UID = 0x00080016
-_SOP_INSTANCE_UID = 0x00080018
-_STUDY_INSTANCE_UID = 0x0020000D
 _UID = re.compile(r"[0-9.]{1,64}")
 
 CANNOT_UNDERSTAND = 0xC000
@@ -46,7 +40,7 @@ class Identity:
     study_instance_uid: str
 
 
-def read_identity(dataset: BytesIO, transfer_syntax_uid: str) -> Identity:
+def read_identity(dataset: BytesIO | memoryview, transfer_syntax_uid: str) -> Identity:
     """Return the identity of an encoded data set.
 
     Raises
@@ -54,22 +48,16 @@ def read_identity(dataset: BytesIO, transfer_syntax_uid: str) -> Identity:
     Refusal
         Status 0xC000 where the bytes are no data set, or one of the UIDs is missing or made of other characters.
     """
-    syntax = UID(transfer_syntax_uid)
-    dataset.seek(0)
+    view = dataset.getbuffer() if isinstance(dataset, BytesIO) else dataset
     try:
-        header = read_dataset(
-            dataset,
-            is_implicit_VR=syntax.is_implicit_VR,
-            is_little_endian=True,
-            stop_when=lambda tag, _vr, _length: tag > _STUDY_INSTANCE_UID,
-            specific_tags=[BaseTag(tag) for tag in (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID)],
-        )
-    except Exception as error:  # whatever a parser makes of hostile bytes, recursion and memory errors included
-        raise Refusal(CANNOT_UNDERSTAND, "the bytes are no DICOM data set of the negotiated syntax") from error
-    study_instance_uid = _uid(header, _STUDY_INSTANCE_UID, "Study Instance UID")
+        found = elements.identity_elements(view, transfer_syntax_uid)
+    except elements.Malformed as error:
+        reason = f"the bytes are no DICOM data set of the negotiated syntax: {error}"
+        raise Refusal(CANNOT_UNDERSTAND, reason) from error
+    study_instance_uid = _uid(found, elements.STUDY_INSTANCE_UID, "Study Instance UID")
     return Identity(
-        _uid(header, _SOP_CLASS_UID, "SOP Class UID"),
-        _uid(header, _SOP_INSTANCE_UID, "SOP Instance UID"),
+        _uid(found, elements.SOP_CLASS_UID, "SOP Class UID"),
+        _uid(found, elements.SOP_INSTANCE_UID, "SOP Instance UID"),
         study_instance_uid,
     )
 
@@ -91,10 +79,9 @@ def agreed_identity(dataset: BytesIO, transfer_syntax_uid: str, sop_class_uid: s
     return said
 
 
-def _uid(header: Dataset, tag: int, name: str) -> str:
-    """Return a UID as its bytes stand there, without pydicom's interpretation and its warnings."""
-    value = getattr(header.get_item(tag), "value", None) if tag in header else None
-    text = value.decode("ascii", errors="replace").rstrip("\x00 ") if isinstance(value, bytes) else ""
+def _uid(found: dict[int, bytes], tag: int, name: str) -> str:
+    """Return a UID as its bytes stand there, without a DICOM library's interpretation."""
+    text = found.get(tag, b"").decode("ascii", errors="replace").rstrip("\x00 ")
     if not text:
         raise Refusal(CANNOT_UNDERSTAND, f"{name} is missing in the data set")
     if not _UID.fullmatch(text):
