@@ -52,6 +52,10 @@ class TooDeep(Malformed):
     """Sequences nest deeper than is allowed."""
 
 
+class TooMany(Malformed):
+    """There are more elements than may be looked at."""
+
+
 class Element(NamedTuple):
     """Where one element stands: its value is `data[start : start + length]`, unless `length` is UNDEFINED.
 
@@ -205,7 +209,7 @@ class _Walker:
         """Return the element whose head begins at `at`."""
         self._steps_left -= 1
         if self._steps_left < 0:
-            raise Malformed("there are more elements than a header has")
+            raise TooMany("elements are more than a header has")
         try:
             group, number, vr, length = self._explicit(self._data, at)
             tag = group << 16 | number

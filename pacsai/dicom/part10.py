@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from pydicom.uid import ExplicitVRLittleEndian
+
+from pacsai.dicom.elements import UNDEFINED, Malformed, View, walk
 
 IMPLEMENTATION_CLASS_UID = "2.25.237461293451873204519824655170319867541"
 """Names this implementation in file heads and associations (PS3.7 D.3.3.2); no meaning beyond that."""
@@ -49,6 +54,23 @@ def read_head(path: Path) -> Head:
     """Return the head of a file that `head` began."""
     with path.open("rb") as file:
         return _read_head(file)
+
+
+def locate(file: View) -> tuple[str, int]:
+    """Return the transfer syntax that any PS3.10 file names ('' for none), and where its data set begins.
+
+    For files that others wrote: without preamble, without File Meta Information, with either in disorder.
+    """
+    at = len(_PREAMBLE) if file[128:132] == b"DICM" else 0
+    syntax = ""
+    with suppress(Malformed):
+        for element in walk(file, ExplicitVRLittleEndian, start=at, steps=1000):
+            if element.tag >> 16 != 0x0002 or element.length == UNDEFINED:
+                break
+            at = element.start + element.length
+            if element.tag == 0x00020010:
+                syntax = bytes(file[element.start : at])[:64].decode("ascii", errors="replace").rstrip("\x00 ")
+    return syntax, at
 
 
 def digest(transfer_syntax_uid: str, dataset: bytes | memoryview) -> str:
