@@ -22,6 +22,7 @@ IMPLEMENTATION_CLASS_UID = "2.25.237461293451873204519824655170319867541"
 
 IMPLEMENTATION_VERSION_NAME = "PACSAI"
 
+_LONGEST_HEAD = 4096
 _PREAMBLE = b"\x00" * 128 + b"DICM"
 
 
@@ -51,7 +52,7 @@ def head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) ->
 
 
 def read_head(path: Path) -> Head:
-    """Return the head of a file that `head` began."""
+    """Return the head of a file that `head` began. Raises ValueError for any other."""
     with path.open("rb") as file:
         return _read_head(file)
 
@@ -96,14 +97,23 @@ def _element(number: int, vr: bytes, value: str, pad: bytes) -> bytes:
 
 
 def _read_head(file: BinaryIO) -> Head:
-    """Read to the end of the head; the file then stands at the data set."""
+    """Read to the end of the head; the file then stands at the data set. Raises ValueError where it is none of ours."""
     file.seek(len(_PREAMBLE) + 8)
-    (length,) = struct.unpack("<I", file.read(4))
-    group = file.read(length)
+    try:
+        (length,) = struct.unpack("<I", file.read(4))
+        if length > _LONGEST_HEAD:
+            raise ValueError("its length is too large")
+        values = _values(file.read(length))
+        return Head(values[0x0002], values[0x0003], values[0x0010], len(_PREAMBLE) + 12 + length)
+    except (ValueError, KeyError, struct.error) as error:
+        raise ValueError("the file does not begin with a head of this node") from error
+
+
+def _values(group: bytes) -> dict[int, str]:
     values: dict[int, str] = {}
     at = 14  # past File Meta Information Version, the only element of the long form
-    while at < length:
+    while at < len(group):
         _, number, _, size = struct.unpack_from("<HH2sH", group, at)
         values[number] = group[at + 8 : at + 8 + size].decode("ascii").rstrip("\x00 ")
         at += 8 + size
-    return Head(values[0x0002], values[0x0003], values[0x0010], len(_PREAMBLE) + 12 + length)
+    return values
