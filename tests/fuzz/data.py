@@ -19,7 +19,7 @@ _VALUES: dict[int, tuple[str, st.SearchStrategy[Any]]] = {
     0x00204000: ("LT", TEXT),
     0x00280010: ("US", st.integers(0, 65535)),
     0x00280106: ("US", st.integers(0, 65535)),
-    0x0040A043: ("UT", TEXT),
+    0x0040A160: ("UT", TEXT),
     0x00720050: ("SH", TEXT),
     0x00880140: ("UI", st.sampled_from(["1.2.3", ""])),
 }
