@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,10 @@ ECHO_S = 2.0
 MEMORY_MB = 1000
 
 
-def site_file(folder: Path, data: Path | None = None, **limits: object) -> Path:
-    """Write the settings of a node without pipelines that gives up on slow peers after seconds."""
+def site_file(
+    folder: Path, data: Path | None = None, *, pipelines: Mapping[str, Any] | None = None, **limits: object
+) -> Path:
+    """Write the settings of a node that gives up on slow peers after seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     site = {
         "node": {
@@ -33,7 +35,7 @@ def site_file(folder: Path, data: Path | None = None, **limits: object) -> Path:
         },
         "study": {"quiet_s": 0.5},
         "archive": {"kind": "folder", "path": str(folder / "archive")},
-        "pipelines": {},
+        "pipelines": dict(pipelines or {}),
     }
     path = folder / "site.yaml"
     path.write_text(yaml.safe_dump(site))
@@ -129,7 +131,9 @@ def study_story(node: RunningNode, study_instance_uid: str) -> list[dict[str, An
 
 
 @contextmanager
-def besieged(folder: Path, data: Path | None = None, **limits: object) -> Iterator[RunningNode]:
+def besieged(
+    folder: Path, data: Path | None = None, *, pipelines: Mapping[str, Any] | None = None, **limits: object
+) -> Iterator[RunningNode]:
     """Run a node in `folder`."""
-    with serving(site_file(folder, data, **limits)) as node:
+    with serving(site_file(folder, data, pipelines=pipelines, **limits)) as node:
         yield node
