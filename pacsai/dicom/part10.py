@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pacsai.dicom.elements import UNDEFINED, Malformed, View, walk
+from pacsai.dicom.elements import UNDEFINED, Allowance, Malformed, View, walk
 
 IMPLEMENTATION_CLASS_UID = "2.25.237461293451873204519824655170319867541"
 """Names this implementation in file heads and associations (PS3.7 D.3.3.2); no meaning beyond that."""
@@ -65,7 +65,7 @@ def locate(file: View) -> tuple[str, int]:
     at = len(_PREAMBLE) if file[128:132] == b"DICM" else 0
     syntax = ""
     with suppress(Malformed):
-        for element in walk(file, ExplicitVRLittleEndian, start=at, steps=1000):
+        for element in walk(file, ExplicitVRLittleEndian, start=at, allowance=Allowance(1000)):
             if element.tag >> 16 != 0x0002 or element.length == UNDEFINED:
                 break
             at = element.start + element.length

@@ -16,10 +16,11 @@ from pydicom import dcmread
 from pydicom.uid import MRImageStorage
 
 import pacsai.study.header
+import pacsai.study.reading
 from pacsai.bounds import Bounds, within
 from pacsai.routing import route
 from pacsai.selection import select
-from pacsai.study.header import NotReadableError, read_header
+from pacsai.study.header import NotReadableError, Room, read_header
 from pacsai.study.reading import read_folder, read_study
 from tests.conftest import SHARED_DATA
 from tests.headers import accepts, manifest
@@ -202,6 +203,16 @@ def test_a_header_of_endless_elements_is_refused_by_name(tmp_path: Path, monkeyp
     for syntax, data in ((DEFLATED, deflated(bytes(2**20))), (b"1.2.840.10008.1.2", bytes(2**20))):
         path.write_bytes(part10(syntax, data))
         assert "its elements are more than a header has" in issue(path)
+
+
+def test_headers_that_fill_a_memory_together_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacsai.study.reading, "Room", lambda: Room(bytes_left=10_000))
+    for path in write_ct_series(tmp_path):
+        edit(path, ImageComments="x" * 3000)
+    (study,) = read_folder(tmp_path)
+    assert len(study.instances) == 2
+    assert len(study.issues) == 3
+    assert study.issues[0].endswith("the headers of its study take more room than this node gives to one")
 
 
 def test_a_length_beyond_the_file_costs_nothing(tmp_path: Path) -> None:
