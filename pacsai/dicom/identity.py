@@ -6,11 +6,17 @@ Bounded: reading stops at the Study Instance UID, pixel data is never touched, a
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
-from pacsai.dicom import elements
+from pydicom.uid import ExplicitVRLittleEndian
+
+from pacsai.dicom import elements, inflate
 
 _UID = re.compile(r"[0-9.]{1,64}")
+_INFLATED_FIRST = 1 << 16
+_INFLATED_MOST = 1 << 22
+"""How much of a deflated data set is unpacked to find out what it is."""
 
 CANNOT_UNDERSTAND = 0xC000
 DOES_NOT_MATCH = 0xA900
@@ -48,7 +54,7 @@ def read_identity(encoded: bytes | memoryview, transfer_syntax_uid: str) -> Iden
         Status 0xC000 where the bytes are no data set, or one of the UIDs is missing or made of other characters.
     """
     try:
-        found = elements.identity_elements(encoded, transfer_syntax_uid)
+        found = _identity_elements(encoded, transfer_syntax_uid)
     except elements.Malformed as error:
         reason = f"the bytes are no DICOM data set of the negotiated syntax: {error}"
         raise Refusal(CANNOT_UNDERSTAND, reason) from error
@@ -77,6 +83,17 @@ def agreed_identity(
     if said.sop_instance_uid != sop_instance_uid:
         raise Refusal(DOES_NOT_MATCH, "SOP Instance UID differs between data set and request", said.study_instance_uid)
     return said
+
+
+def _identity_elements(view: elements.View, transfer_syntax_uid: str) -> dict[int, bytes]:
+    if transfer_syntax_uid != inflate.DEFLATED:
+        return elements.identity_elements(view, transfer_syntax_uid)
+    for length in (_INFLATED_FIRST, _INFLATED_MOST):
+        with suppress(elements.CutShort):
+            found = elements.identity_elements(inflate.beginning(view, length), ExplicitVRLittleEndian)
+            if elements.STUDY_INSTANCE_UID in found:
+                return found
+    raise elements.Malformed(f"no Study Instance UID in the first {_INFLATED_MOST >> 20} MiB that it unpacks to")
 
 
 def _uid(found: dict[int, bytes], tag: int, name: str) -> str:

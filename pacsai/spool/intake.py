@@ -8,7 +8,6 @@ only read here: the node's own process enters what the others have kept.
 from __future__ import annotations
 
 import errno
-import filecmp
 import hashlib
 import json
 import mmap
@@ -133,7 +132,7 @@ class Intake:
 
     def _compare(self, incoming: Incoming, said: Identity, kept: Path) -> Reception:
         """Tell whether the bytes are those that are kept; others go to quarantine. Raises FileNotFoundError."""
-        if filecmp.cmp(incoming.path, kept, shallow=False):
+        if durable.same_bytes(Path(incoming.path), kept):
             durable.sync_folder(kept.parent)  # the first to bring it may not have come so far
             return Reception.SAME
         with incoming.dataset() as dataset:

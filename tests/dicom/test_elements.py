@@ -168,7 +168,7 @@ def test_an_identity_that_stands_twice_is_refused() -> None:
 def test_endless_small_elements_before_the_identity_end_soon() -> None:
     data = pack("<HHL", 0x0008, 0x0001, 0) * 2_000_000
     began = time.process_time()
-    with pytest.raises(Malformed, match="more elements than a header has"):
+    with pytest.raises(Malformed, match="elements are more than a header has"):
         identity_elements(data, ImplicitVRLittleEndian)
     assert time.process_time() - began < 1
 
