@@ -57,7 +57,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def same_bytes(one: Path, other: Path) -> bool:
-    """Tell whether two files hold the same bytes. (filecmp remembers its answers by path, and descriptors come again.)"""
+    """Tell whether two files hold the same bytes.
+
+    filecmp would remember the answer by the paths, and a path like /proc/self/fd/7 comes again.
+    """
     with one.open("rb") as first, other.open("rb") as second:
         if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
             return False

@@ -130,7 +130,7 @@ def walk(
         raise CutShort("the data ends within an element")
 
 
-def identity_elements(data: View, transfer_syntax_uid: str) -> dict[int, bytes]:
+def identity_elements(data: View, transfer_syntax_uid: str, depth: int = SEQUENCE_DEPTH) -> dict[int, bytes]:
     """Return the values of SOP Class UID, SOP Instance UID and Study Instance UID, as they stand; {} of those missing.
 
     Reads up to the Study Instance UID and no further, so that the beginning of a data set is enough; where that ends
@@ -144,9 +144,8 @@ def identity_elements(data: View, transfer_syntax_uid: str) -> dict[int, bytes]:
         It is no data set, or an element stands there twice: two programs could read two identities.
     """
     found: dict[int, bytes] = {}
-    for tag, _, start, length in _Walker(data, transfer_syntax_uid, allowance=Allowance(IDENTITY_STEPS)).wanted(
-        _IDENTITY
-    ):
+    walker = _Walker(data, transfer_syntax_uid, depth, Allowance(IDENTITY_STEPS))
+    for tag, _, start, length in walker.wanted(_IDENTITY):
         if tag in found:
             raise Malformed(f"{_IDENTITY[tag]} stands there twice")
         if length > 1024:

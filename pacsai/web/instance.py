@@ -112,7 +112,7 @@ class Instance:
         with incoming.dataset() as encoded:
             if syntax == inflate.DEFLATED:
                 _check_inflated(encoded, int(self._keeper.limits.inflated_mb * 1e6))
-            said = agreed_identity(encoded, syntax, *names)
+            said = agreed_identity(encoded, syntax, *names, depth=self._keeper.limits.sequence_depth)
         if self._study_instance_uid not in ("", said.study_instance_uid):
             reason = "the data set is of another study than the one in the URL"
             raise Refusal(DOES_NOT_MATCH, reason, said.study_instance_uid)
