@@ -274,7 +274,7 @@ class _Walker:
     def _past_short(self, at: int, end: int) -> int:
         """Return where the next element begins that has not a 16-bit length; most have, and are passed quickly here."""
         data, explicit = self._data, self._explicit
-        last = (len(data) if end < 0 else end) - 8
+        last = (len(data) if end < 0 else min(end, len(data))) - 8
         while at <= last:
             group, _, vr, length = explicit(data, at)
             if vr not in _SHORT or group == 0xFFFE:

@@ -148,6 +148,15 @@ def test_lengths_that_lie_are_malformed() -> None:
         check_depth(lying, ExplicitVRLittleEndian)
 
 
+def test_an_item_that_claims_more_than_there_is_is_cut_short() -> None:
+    """Found by fuzzing: the fast way through an item ran past the end of the data."""
+    data = encoded(identified(ReferencedStudySequence=[identified()]))
+    at = data.index(b"\xfe\xff\x00\xe0") + 4
+    lying = (data[: at - 8] + b"\xff" * 4 + data[at - 4 : at] + b"\xff\xff\xff\x7f" + data[at + 4 :])[: at + 38]
+    with pytest.raises(CutShort):
+        check_depth(lying, ExplicitVRLittleEndian)
+
+
 @pytest.mark.parametrize("length", [1, 10, 44, 60])
 def test_data_that_ends_too_soon_is_cut_short(length: int) -> None:
     data = encoded(identified())[:length]

@@ -112,6 +112,15 @@ def test_a_pdu_of_four_gibibytes_ends_the_connection(node: RunningNode, associat
     assert "PDU" in event["reason"]
 
 
+@pytest.mark.xfail(strict=False, reason=RECEIVER)
+@pytest.mark.parametrize("said", [b"", b"\x1f345\x9e", wire.association_request(CONTEXTS)])
+def test_connections_that_are_gone_take_no_place(node: RunningNode, said: bytes) -> None:
+    with watched(node):
+        for _ in range(150):
+            with wire.Peer.connected(node.port) as peer:
+                peer.send(said)
+
+
 class Crowd:
     """Many connections, each of which asks for an association, served by one loop."""
 

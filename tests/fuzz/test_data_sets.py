@@ -20,7 +20,8 @@ from pacsai.dicom.elements import UNDEFINED, Malformed, TooDeep, check_depth, id
 from pacsai.dicom.identity import Refusal, read_identity
 from pacsai.selection import select
 from pacsai.study.header import NotReadableError, read_header
-from pacsai.study.reading import read_study
+from pacsai.study.reading import read_instance, read_study
+from pacsai.volume import GeometryError, PixelError, read_volume
 from pacsai.volume.encoded import check_streams, data_set, pixel_data, stated_size
 from tests.dicom.test_elements import encoded
 from tests.fuzz.data import datasets, depth, spoiled
@@ -157,3 +158,18 @@ def test_any_stream_says_a_size_or_none(ran: list[int], tail: bytes) -> None:
     ran.append(1)
     for magic in (b"", b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "):
         stated_size(magic + tail)
+
+
+@given(drawn=st.data())
+def test_any_uncompressed_series_is_a_volume_or_a_reason(
+    ran: list[int], files: list[Path], tmp_path: Path, drawn: st.DataObject
+) -> None:
+    """Compressed ones are left to the child process: a decoder written in C may crash, and only the child with it."""
+    ran.append(1)
+    valid = drawn.draw(st.sampled_from([files[0], files[-1]])).read_bytes()
+    path = tmp_path / "spoiled.dcm"
+    path.write_bytes(drawn.draw(spoiled(valid)))
+    with suppress(NotReadableError, GeometryError, PixelError):
+        instance = read_instance(path)
+        if instance.transfer_syntax_uid in SYNTAXES:
+            read_volume((instance,), allow_single=True)
