@@ -94,9 +94,9 @@ class Conversation:
         """
         try:
             while True:
-                kind, content = self._reader.next()
+                kind, length = self._reader.head()
                 if kind == wire.P_DATA:
-                    self._take(content)
+                    self._take(length)
                 elif kind == wire.RELEASE_RQ:
                     self._line.send(wire.RELEASE_REPLY)
                     return
@@ -111,28 +111,26 @@ class Conversation:
             if self._sink is not None:
                 self._sink.close()
 
-    def _take(self, content: memoryview) -> None:
-        """Take the presentation data values of one P-DATA-TF PDU (PS3.8 9.3.5)."""
-        at, end = 0, len(content)
-        while at < end:
-            if end - at < _PDV.size:
+    def _take(self, left: int) -> None:
+        """Take the presentation data values of one P-DATA-TF PDU (PS3.8 9.3.5), as they come."""
+        while left:
+            if left < _PDV.size:
                 raise Violation("a presentation data value is cut off", wire.INVALID_PARAMETER)
-            length, context_id, control = _PDV.unpack_from(content, at)
-            if not 2 <= length <= end - at - 4:
+            length, context_id, control = _PDV.unpack(self._reader.whole(_PDV.size))
+            left -= 4 + length
+            if length < 2 or left < 0:
                 raise Violation("a presentation data value is longer than its PDU", wire.INVALID_PARAMETER)
-            fragment = content[at + 6 : at + 4 + length]
             if control & _COMMAND:
-                self._take_command(fragment, context_id, last=bool(control & _LAST))
+                self._take_command(length - 2, context_id, last=bool(control & _LAST))
             else:
-                self._take_data(fragment, context_id, last=bool(control & _LAST))
-            at += 4 + length
+                self._take_data(length - 2, context_id, last=bool(control & _LAST))
 
-    def _take_command(self, fragment: memoryview, context_id: int, *, last: bool) -> None:
+    def _take_command(self, length: int, context_id: int, *, last: bool) -> None:
         if self._request is not None or context_id not in self._contexts:
             raise Violation("a command comes where none is due, or in no accepted context", wire.UNEXPECTED_PDU)
-        self._command += fragment
-        if len(self._command) > COMMAND_BYTES:
+        if len(self._command) + length > COMMAND_BYTES:
             raise Violation("a command set is longer than this node takes")
+        self._command += self._reader.whole(length)
         if not last:
             return
         try:
@@ -165,10 +163,13 @@ class Conversation:
             return NoticeSink(service, request, context, self._visit, self._services.keep_notice)
         return Ignoring(Answer(UNRECOGNIZED_OPERATION, "this is not served here"))
 
-    def _take_data(self, fragment: memoryview, context_id: int, *, last: bool) -> None:
+    def _take_data(self, length: int, context_id: int, *, last: bool) -> None:
         if self._sink is None or self._request is None or context_id != self._context_id:
             raise Violation("a data set comes where none is due", wire.UNEXPECTED_PDU)
-        self._sink.write(fragment)
+        while length:
+            piece = self._reader.some(length)
+            self._sink.write(piece)
+            length -= len(piece)
         if last:
             request, sink = self._request, self._sink
             self._request = self._sink = None

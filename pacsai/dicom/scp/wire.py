@@ -1,6 +1,6 @@
-"""Connections below the DICOM messages: whole PDUs (PS3.8 9.3), read into one buffer that is used again and again.
+"""Connections below the DICOM messages: PDUs (PS3.8 9.3), read into one buffer that is used again and again.
 
-Every wait has an end: a PDU must arrive within `timeout_s` of its first byte being due, however it is dribbled.
+Every wait has an end, and so has a PDU, however it is dribbled.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Protocol
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 """PDU types."""
 
-SHORTEST = 10
-"""Bytes of the shortest PDU, a release or an abort: so many can be waited for without knowing what comes."""
+_BUFFER_BYTES = 1 << 18
 
 RELEASE_REPLY = struct.pack(">BxL4x", RELEASE_RP, 4)
 UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 1, 2, 6
@@ -53,15 +52,23 @@ def rejection(result: int, source: int, diagnostic: int) -> bytes:
 class Wire(Protocol):
     """One connection, read and written by one thread."""
 
-    def fill(self, view: memoryview) -> None:
-        """Fill `view`; raises Gone, or TimeoutError when it takes longer than the wire's time."""
+    def read(self, view: memoryview) -> int:
+        """Fill some of `view`, as soon as anything is there; return how much.
+
+        Raises
+        ------
+        Gone
+            The peer has closed.
+        TimeoutError
+            Nothing comes.
+        """
 
     def send(self, data: bytes) -> None:
         """Send all of `data`; raises Gone."""
 
 
 class PlainWire:
-    """A TCP connection. The system waits for whole reads, so that one PDU costs two calls, however it travels."""
+    """A TCP connection. The system keeps the time: a wait costs one call."""
 
     def __init__(self, connection: socket.socket, timeout_s: float) -> None:
         self._connection = connection
@@ -71,26 +78,17 @@ class PlainWire:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             connection.setsockopt(socket.SOL_SOCKET, option, patience)
 
-    def fill(self, view: memoryview) -> None:
-        """See `Wire`. A read that times out returns what has come, which then is too little."""
+    def read(self, view: memoryview) -> int:
+        """See `Wire`."""
         try:
-            got = self._connection.recv_into(view, 0, socket.MSG_WAITALL)
+            got = self._connection.recv_into(view)
         except BlockingIOError:
             raise TimeoutError from None
         except OSError as error:
             raise Gone from error
-        if got != len(view):
-            raise self._ended_early()
-
-    def _ended_early(self) -> Exception:
-        """Tell a peer that closed from one that is slow: only the first can be read from without waiting."""
-        try:
-            closed = self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            closed = False
-        except OSError:
-            closed = True
-        return Gone() if closed else TimeoutError()
+        if not got:
+            raise Gone
+        return got
 
     def send(self, data: bytes) -> None:
         """See `Wire`."""
@@ -108,24 +106,18 @@ class TlsWire:
         self._timeout_s = timeout_s
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def fill(self, view: memoryview) -> None:
+    def read(self, view: memoryview) -> int:
         """See `Wire`."""
-        deadline = time.monotonic() + self._timeout_s
-        filled = 0
-        while filled < len(view):
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            self._connection.settimeout(left_s)
-            try:
-                got = self._connection.recv_into(view[filled:])
-            except TimeoutError:
-                raise
-            except OSError as error:
-                raise Gone from error
-            if not got:
-                raise Gone
-            filled += got
+        self._connection.settimeout(self._timeout_s)
+        try:
+            got = self._connection.recv_into(view)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise Gone from error
+        if not got:
+            raise Gone
+        return got
 
     def send(self, data: bytes) -> None:
         """See `Wire`."""
@@ -138,39 +130,71 @@ class TlsWire:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The longest PDU and the most bytes of one association."""
+    """The longest PDU, the most bytes of one association, and the seconds that one PDU may take to arrive."""
 
     pdu_bytes: int
     association_bytes: int
+    pdu_s: float
 
 
 class PduReader:
-    """Reads the PDUs of one association, one after the other, into one buffer."""
+    """Reads one association through one buffer: whatever has come, as much as has come, at once.
+
+    What is returned are views of the buffer, good until the next call.
+    """
 
     def __init__(self, wire: Wire, bounds: Bounds) -> None:
         self._wire = wire
         self._bounds = bounds
         self._left = bounds.association_bytes
-        self._view = memoryview(bytearray(bounds.pdu_bytes + 6))
-        self._first = self._view[:SHORTEST]
+        self._view = memoryview(bytearray(max(_BUFFER_BYTES, 2 * bounds.pdu_bytes)))
+        self._at = self._end = 0
+        self._deadline = float("inf")
 
-    def next(self) -> tuple[int, memoryview]:
-        """Return type and content of the next PDU; the content is good until the next call.
+    def head(self) -> tuple[int, int]:
+        """Return type of the next PDU and length of its content, which must be read before the next.
 
         Raises
         ------
         Violation
             The PDU, or all that came, is longer than the bounds.
         Gone, TimeoutError
-            As `Wire.fill`.
+            As `Wire.read`; TimeoutError as well when the PDU takes too long, however it is dribbled.
         """
-        self._wire.fill(self._first)
-        kind, length = struct.unpack_from(">BxL", self._first)
+        self._deadline = float("inf")  # a peer may be silent between two PDUs as long as the wire lets it
+        if self._at == self._end:
+            self._more()
+        self._deadline = time.monotonic() + self._bounds.pdu_s
+        kind, length = struct.unpack(">BxL", self.whole(6))
         if not 4 <= length <= self._bounds.pdu_bytes:
             raise Violation(f"the peer announces a PDU of {length} bytes", INVALID_PARAMETER)
         self._left -= length
         if self._left < 0:
             raise Violation("the peer sends more in one association than this node takes")
-        if length > 4:
-            self._wire.fill(self._view[SHORTEST : 6 + length])
-        return kind, self._view[6 : 6 + length]
+        return kind, length
+
+    def whole(self, count: int) -> memoryview:
+        """Return the next `count` bytes of the PDU, when all of them are there."""
+        while self._end - self._at < count:
+            self._more()
+        self._at += count
+        return self._view[self._at - count : self._at]
+
+    def some(self, most: int) -> memoryview:
+        """Return the bytes of the PDU that are there, at least one and no more than `most`."""
+        if self._at == self._end:
+            self._more()
+        begin = self._at
+        self._at = min(self._end, begin + most)
+        return self._view[begin : self._at]
+
+    def _more(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError
+        if self._at == self._end:
+            self._at = self._end = 0
+        elif len(self._view) - self._end < _BUFFER_BYTES // 2:
+            rest = self._end - self._at
+            self._view[:rest] = bytes(self._view[self._at : self._end])
+            self._at, self._end = 0, rest
+        self._end += self._wire.read(self._view[self._end :])

@@ -68,7 +68,7 @@ class Worker:
         self._associations: dict[threading.Thread, Caller] = {}
         self._teller = Teller(Story(node.data / "story.jsonl"))
         self._negotiator = Negotiator(limits.pdu_kb * 1024, setup.transfer_syntaxes)
-        self._bounds = Bounds(limits.pdu_kb * 1024, int(limits.association_gb * 1e9))
+        self._bounds = Bounds(limits.pdu_kb * 1024, int(limits.association_gb * 1e9), limits.network_timeout_s)
         self._intake = Intake(node.data, IndexReader(node.data / "index.db").study_of, flushed=setup.flushed)
         self._services = Services(
             Store(limits, self._intake, self._kept.append, self._story_of), partial(notices.keep, node.data / "notices")
