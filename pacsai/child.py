@@ -50,6 +50,8 @@ class Request:
         Folders: of the study's files, of the pipeline, for the objects.
     place, installation
         See `objects.common.Author`.
+    remarks : tuple of str
+        Sentences that the result must say besides its own.
     refusal : str
         Where it is given, nothing is analysed: objects are made that tell this reason.
     """
@@ -62,6 +64,7 @@ class Request:
     now: str
     place: int
     installation: str
+    remarks: tuple[str, ...] = ()
     refusal: str = ""
 
     @property
@@ -75,6 +78,7 @@ class Request:
             author=Author(title=package.manifest.title, order=self.place, installation=self.installation),
             folder=Path(self.folder),
             now=datetime.fromisoformat(self.now),
+            remarks=tuple(self.remarks),
         )
 
 

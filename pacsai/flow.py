@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -46,6 +46,8 @@ class Order:
         Where the objects go.
     now : datetime
         The moment that the objects carry.
+    remarks : tuple of str
+        Sentences that the result must say besides the pipeline's; they change no UID.
     """
 
     package: Package
@@ -54,6 +56,7 @@ class Order:
     author: Author
     folder: Path
     now: datetime
+    remarks: tuple[str, ...] = ()
 
     @property
     def configuration_digest(self) -> str:
@@ -119,7 +122,8 @@ def conclude(
     """Return the report of `result`, signed, its objects written."""
     with watch.time("write"):
         instances = selection.taken.instances if selection.taken else standing_for(study)
-        signed = result.signed(provenance(instances, order))
+        said = replace(result, remarks=(*result.remarks, *order.remarks))
+        signed = said.signed(provenance(instances, order))
         objects = _write(signed, study, instances, volume, order) if selection.trustworthy else ()
     return Report(
         study_instance_uid=study.study_instance_uid,

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pacsai import child
+from pacsai import child, completion
 from pacsai.archive import Archive
 from pacsai.child import AnalysisBroke, Request
 from pacsai.config import Site
@@ -106,6 +106,7 @@ class StudyWork:
             installation=self._site.node.ae_title,
             folder=str(self._site.node.data / "work" / key),
             now=datetime.now(UTC).isoformat(),
+            remarks=completion.remarks(self._spool, study_instance_uid, revision),
         )
         report = self._report(request, package)
         self.check_lease()
