@@ -21,6 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataset import Dataset
+
 from pacsai.flow import Order, analyse_study, refuse_study
 from pacsai.logs import configure_logs
 from pacsai.objects.common import Author
@@ -52,6 +54,8 @@ class Request:
         See `objects.common.Author`.
     remarks : tuple of str
         Sentences that the result must say besides its own.
+    previous : tuple of dict
+        The SRs that this one takes the place of, by the DICOM keywords of their study, series, class and instance UID.
     refusal : str
         Where it is given, nothing is analysed: objects are made that tell this reason.
     """
@@ -65,6 +69,7 @@ class Request:
     place: int
     installation: str
     remarks: tuple[str, ...] = ()
+    previous: tuple[dict[str, str], ...] = ()
     refusal: str = ""
 
     @property
@@ -79,7 +84,15 @@ class Request:
             folder=Path(self.folder),
             now=datetime.fromisoformat(self.now),
             remarks=tuple(self.remarks),
+            previous=tuple(_document(one) for one in self.previous),
         )
+
+
+def _document(uids: dict[str, str]) -> Dataset:
+    document = Dataset()
+    for keyword, uid in uids.items():
+        setattr(document, keyword, uid)
+    return document
 
 
 def run(request: Request, limits: Resources, ending: threading.Event) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+
 from pacsai.bodypart import recognise
 from pacsai.finding import Provenance, Result
 from pacsai.objects.common import Author
@@ -48,6 +50,8 @@ class Order:
         The moment that the objects carry.
     remarks : tuple of str
         Sentences that the result must say besides the pipeline's; they change no UID.
+    previous : tuple of Dataset
+        The SRs that this one takes the place of: their study, series, class and instance UID. They change no UID.
     """
 
     package: Package
@@ -57,6 +61,7 @@ class Order:
     folder: Path
     now: datetime
     remarks: tuple[str, ...] = ()
+    previous: tuple[Dataset, ...] = ()
 
     @property
     def configuration_digest(self) -> str:
@@ -163,7 +168,7 @@ def standing_for(study: Study) -> tuple[Instance, ...]:
 def _write(
     result: Result, study: Study, instances: Sequence[Instance], volume: Volume | None, order: Order
 ) -> tuple[Written, ...]:
-    source = Source(study=study, instances=tuple(instances), volume=volume, now=order.now)
+    source = Source(study=study, instances=tuple(instances), volume=volume, now=order.now, previous=order.previous)
     return write(result, source, order.results, order.folder, order.author)
 
 

@@ -107,6 +107,7 @@ class StudyWork:
             folder=str(self._site.node.data / "work" / key),
             now=datetime.now(UTC).isoformat(),
             remarks=completion.remarks(self._spool, study_instance_uid, revision),
+            previous=completion.predecessors(self._spool, self._outbox, study_instance_uid, revision, pipeline),
         )
         report = self._report(request, package)
         self.check_lease()

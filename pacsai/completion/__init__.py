@@ -8,6 +8,7 @@ a new revision, whose SR names the one before (predecessor.py). Knows nothing of
 from __future__ import annotations
 
 from pacsai.completion.evidence import Evidence
+from pacsai.completion.predecessor import predecessors
 from pacsai.completion.record import remarks
 
-__all__ = ["Evidence", "remarks"]
+__all__ = ["Evidence", "predecessors", "remarks"]
