@@ -22,6 +22,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataset import Dataset
+
 from pacsai.bounds import Bounds, within
 from pacsai.flow import Order, analyse_study, refuse_study
 from pacsai.logs import configure_logs
@@ -52,6 +54,10 @@ class Request:
         Folders: of the study's files, of the pipeline, for the objects.
     place, installation
         See `objects.common.Author`.
+    remarks : tuple of str
+        Sentences that the result must say besides its own.
+    previous : tuple of dict
+        The SRs that this one takes the place of, by the DICOM keywords of their study, series, class and instance UID.
     bounds : mapping of str to int
         See `bounds.Bounds`.
     refusal : str
@@ -66,6 +72,8 @@ class Request:
     now: str
     place: int
     installation: str
+    remarks: tuple[str, ...] = ()
+    previous: tuple[dict[str, str], ...] = ()
     bounds: Mapping[str, int] = field(default_factory=lambda: asdict(Bounds()))
     refusal: str = ""
 
@@ -80,7 +88,16 @@ class Request:
             author=Author(title=package.manifest.title, order=self.place, installation=self.installation),
             folder=Path(self.folder),
             now=datetime.fromisoformat(self.now),
+            remarks=tuple(self.remarks),
+            previous=tuple(_document(one) for one in self.previous),
         )
+
+
+def _document(uids: dict[str, str]) -> Dataset:
+    document = Dataset()
+    for keyword, uid in uids.items():
+        setattr(document, keyword, uid)
+    return document
 
 
 def run(request: Request, limits: Resources, ending: threading.Event) -> dict[str, Any]:

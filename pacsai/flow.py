@@ -11,9 +11,11 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+
+from pydicom.dataset import Dataset
 
 from pacsai.bodypart import recognise
 from pacsai.finding import Provenance, Result
@@ -46,6 +48,10 @@ class Order:
         Where the objects go.
     now : datetime
         The moment that the objects carry.
+    remarks : tuple of str
+        Sentences that the result must say besides the pipeline's; they change no UID.
+    previous : tuple of Dataset
+        The SRs that this one takes the place of: their study, series, class and instance UID. They change no UID.
     """
 
     package: Package
@@ -54,6 +60,8 @@ class Order:
     author: Author
     folder: Path
     now: datetime
+    remarks: tuple[str, ...] = ()
+    previous: tuple[Dataset, ...] = ()
 
     @property
     def configuration_digest(self) -> str:
@@ -119,7 +127,8 @@ def conclude(
     """Return the report of `result`, signed, its objects written."""
     with watch.time("write"):
         instances = selection.taken.instances if selection.taken else standing_for(study)
-        signed = result.signed(provenance(instances, order))
+        said = replace(result, remarks=(*result.remarks, *order.remarks))
+        signed = said.signed(provenance(instances, order))
         objects = _write(signed, study, instances, volume, order) if selection.trustworthy else ()
     return Report(
         study_instance_uid=study.study_instance_uid,
@@ -159,7 +168,7 @@ def standing_for(study: Study) -> tuple[Instance, ...]:
 def _write(
     result: Result, study: Study, instances: Sequence[Instance], volume: Volume | None, order: Order
 ) -> tuple[Written, ...]:
-    source = Source(study=study, instances=tuple(instances), volume=volume, now=order.now)
+    source = Source(study=study, instances=tuple(instances), volume=volume, now=order.now, previous=order.previous)
     return write(result, source, order.results, order.folder, order.author)
 
 

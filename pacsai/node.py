@@ -16,6 +16,7 @@ import structlog
 from pacsai import faults, notices
 from pacsai.archive import open_archive
 from pacsai.commitment import Commitment
+from pacsai.completion import Evidence
 from pacsai.config import Site
 from pacsai.dicom.scp import Receiver
 from pacsai.jobs import Jobs
@@ -47,6 +48,7 @@ class Node:
         self.web = WebServer(site, self.spool) if site.web.port is not None else None
         archive = open_archive(site)
         self.commitment = Commitment(site, self.spool, archive)
+        self.evidence = Evidence(site, self.spool)
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
         self._on_lost = on_lost
@@ -64,6 +66,7 @@ class Node:
         self.receiver.start()
         self.commitment.start()
         self.retention.start()
+        self.evidence.start()
         self._watcher.start()
         return self
 
@@ -75,6 +78,7 @@ class Node:
         self.receiver.stop()
         self._ending.set()
         self._watcher.join()
+        self.evidence.stop()
         self.retention.stop()
         self.jobs.stop()
         self.commitment.stop()
@@ -128,6 +132,8 @@ class Node:
 
     def _submit(self, study_instance_uid: str) -> None:
         revision = self.spool.revision(study_instance_uid)
+        if not self.evidence.settled(study_instance_uid, revision):
+            return
         faults.point("completion.before_submit")
         urgent = is_urgent(self.spool.instances(study_instance_uid), self.site.study.priority)
         self.jobs.submit(study_instance_uid, revision, urgent=urgent)

@@ -76,6 +76,7 @@ def _object_json(written: Written) -> dict[str, Any]:
     return {
         "kind": written.kind,
         "file": str(written.path),
+        "series_instance_uid": written.series_instance_uid,
         "sop_class_uid": written.sop_class_uid,
         "sop_instance_uid": written.sop_instance_uid,
         "problems": list(written.problems),

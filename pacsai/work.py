@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pacsai import child
+from pacsai import child, completion
 from pacsai.archive import Archive
 from pacsai.bounds import Bounds, within
 from pacsai.child import AnalysisBroke, Request
@@ -108,6 +108,8 @@ class StudyWork:
             installation=self._site.node.ae_title,
             folder=str(self._site.node.data / "work" / key),
             now=datetime.now(UTC).isoformat(),
+            remarks=completion.remarks(self._spool, study_instance_uid, revision),
+            previous=completion.predecessors(self._spool, self._outbox, study_instance_uid, revision, pipeline),
             bounds=asdict(Bounds.of(self._site.node.limits)),
         )
         report = self._report(request, package)

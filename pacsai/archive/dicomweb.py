@@ -51,7 +51,7 @@ class StowArchive:
         if response.is_success:
             return self._answers(uids, response, missing=Sent("", accepted=True))
         if response.status_code not in (400, 409, 413, 415):
-            raise ArchiveUnavailable(f"{self._name} answered {_status_line(response)}")
+            raise ArchiveUnavailable(f"{self.name} answered {_status_line(response)}")
         return self._answers(uids, response, missing=Sent("", accepted=False, detail=_status_line(response)))
 
     def _post(self, paths: Sequence[Path]) -> httpx.Response:
@@ -66,7 +66,7 @@ class StowArchive:
             with httpx.Client(timeout=timeout, trust_env=False, verify=verify) as client:
                 return client.post(f"{self.url}/studies", content=_multipart(paths, boundary), headers=headers)
         except httpx.HTTPError as error:
-            raise ArchiveUnavailable(f"{self._name} cannot be reached: {error}") from error
+            raise ArchiveUnavailable(f"{self.name} cannot be reached: {error}") from error
 
     def _answers(self, uids: Sequence[str], response: httpx.Response, missing: Sent) -> tuple[Sent, ...]:
         """Return the answer for each UID; `missing` stands for those that the response does not name."""
@@ -82,12 +82,13 @@ class StowArchive:
         for item in _items(said, FAILED_SOP_SEQUENCE):
             reason = _integer(item, FAILURE_REASON)
             if reason >> 8 == 0xA7:
-                raise ArchiveUnavailable(f"{self._name} is out of resources (0x{reason:04X})")
+                raise ArchiveUnavailable(f"{self.name} is out of resources (0x{reason:04X})")
             answers.append(Sent(_uid(item), reason == 0x0111, _words(reason)))
         return answers
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Return what the archive is called in messages."""
         return f"the archive at {self.url}"
 
 

@@ -62,7 +62,7 @@ class CStoreArchive:
         files = [_read(path) for path in paths]
         if not files:
             return ()
-        with self._association(files) as association:
+        with self.association({file.context for file in files}) as association:
             accepted = {(item.abstract_syntax, item.transfer_syntax[0]) for item in association.accepted_contexts}
             return tuple(
                 self._store(association, file) if file.context in accepted else self._not_negotiated(file)
@@ -70,13 +70,16 @@ class CStoreArchive:
             )
 
     @contextmanager
-    def _association(self, files: Sequence[_File]) -> Iterator[Association]:
-        """Associate, and release when the block ends. An association without any accepted context is given closed."""
+    def association(self, contexts: set[tuple[str, str]]) -> Iterator[Association]:
+        """Associate for these SOP classes, each in one transfer syntax, and release when the block ends.
+
+        An association without any accepted context is given closed; raises ArchiveUnavailable where there is none.
+        """
         call = Call(self.tls) if self.tls else None
-        association = self._associate({file.context for file in files}, call)
+        association = self._associate(contexts, call)
         if not association.is_established and not association.rejected_contexts:
             _close(association)
-            raise ArchiveUnavailable(f"{self._name} {_why_not(association, call)}")
+            raise ArchiveUnavailable(f"{self.name} {_why_not(association, call)}")
         try:
             yield association
         finally:
@@ -101,17 +104,17 @@ class CStoreArchive:
 
     def _store(self, association: Association, file: _File) -> Sent:
         if not association.is_established:
-            raise ArchiveUnavailable(f"{self._name} ended the association before all objects were sent")
+            raise ArchiveUnavailable(f"{self.name} ended the association before all objects were sent")
         status = association.send_c_store(file.path)
         if "Status" not in status:
-            raise ArchiveUnavailable(f"{self._name} did not answer a C-STORE request, or closed the connection")
+            raise ArchiveUnavailable(f"{self.name} did not answer a C-STORE request, or closed the connection")
         return self._judge(file, int(status.Status), str(status.get("ErrorComment", "")))
 
     def _judge(self, file: _File, status: int, comment: str) -> Sent:
         """Turn a C-STORE status (PS3.4 B.2.3) into an answer; out of resources (A7xx) means later."""
         words = _words(status, comment)
         if status >> 8 == 0xA7:
-            raise ArchiveUnavailable(f"{self._name} answered {words}")
+            raise ArchiveUnavailable(f"{self.name} answered {words}")
         if status == 0:
             return Sent(file.sop_instance_uid, accepted=True)
         taken = code_to_category(status) == "Warning" or status == DUPLICATE_SOP_INSTANCE
@@ -119,10 +122,11 @@ class CStoreArchive:
 
     def _not_negotiated(self, file: _File) -> Sent:
         sop_class, syntax = UID(file.sop_class_uid).name, UID(file.transfer_syntax_uid).name
-        return Sent(file.sop_instance_uid, accepted=False, detail=f"{self._name} does not take {sop_class} in {syntax}")
+        return Sent(file.sop_instance_uid, accepted=False, detail=f"{self.name} does not take {sop_class} in {syntax}")
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Return what the archive is called in messages."""
         return f"the archive {self.ae_title} at {self.host}:{self.port}"
 
 

@@ -65,6 +65,12 @@ class Site(Settings):
             raise ValueError("node.commitment_peers with tls need the certificate, key and authorities of node.tls")
         return self
 
+    @model_validator(mode="after")
+    def _evidence_is_asked_for(self) -> Site:
+        if self.study.evidence and self.archive.kind not in ("dimse", "dicomweb"):
+            raise ValueError(f"study.evidence needs an archive of kind dimse or dicomweb, not {self.archive.kind}")
+        return self
+
 
 def load(path: Path) -> Site:
     """Return the settings that stand in the YAML file `path`; relative paths in it start at its folder.

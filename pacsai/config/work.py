@@ -40,11 +40,18 @@ class StudySettings(Settings):
     ----------
     quiet_s : float
         A study is complete after this long without a new instance.
+    evidence : bool
+        Whether the archive is asked what it lists of a quiet study, and what is missing is fetched before it is
+        analysed. For archives of kind dimse, which must know this node as a C-MOVE destination, and dicomweb.
+    fetch_wait_s : float
+        How long a study may be held up by that.
     priority : tuple of PriorityRule
         Any of them makes a study urgent.
     """
 
     quiet_s: float = Field(default=10, gt=0)
+    evidence: bool = False
+    fetch_wait_s: float = Field(default=120, gt=0)
     priority: tuple[PriorityRule, ...] = (
         PriorityRule(attribute="RequestedProcedurePriority", values=("STAT", "HIGH")),
     )

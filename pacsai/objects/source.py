@@ -26,12 +26,15 @@ class Source:
         Their voxels, None where nothing was read.
     now : datetime
         Goes into every date and time of the objects, so that the clock is read in one place.
+    previous : tuple of Dataset
+        The SRs on earlier states of the study that a new one takes the place of: study, series, class, instance UID.
     """
 
     study: Study
     instances: tuple[Instance, ...]
     volume: Volume | None
     now: datetime
+    previous: tuple[Dataset, ...] = ()
 
     @property
     def header(self) -> Dataset:

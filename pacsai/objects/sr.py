@@ -52,15 +52,18 @@ def build(
         The images cannot be filed with, or a measurement is no finite number.
     """
     images = common.evidence(source)
+    said = common.identity("SR", result, author)
+    # The same images analysed again give the same report, and no report comes before itself.
+    earlier = [one for one in previous if one.SOPInstanceUID != said["sop_instance_uid"]]
     dataset = hd.sr.Comprehensive3DSR(
         evidence=[*images, *([segmentation] if segmentation else [])],
         content=_report(result, source, images, segmentation, author),
         is_complete=True,
         is_final=False,
         is_verified=False,
-        previous_versions=list(previous) or None,
+        previous_versions=earlier or None,
         contributing_equipment=[common.contributing_equipment(source, result, author)],
-        **common.identity("SR", result, author),
+        **said,
     )
     return common.finish(dataset, source)
 

@@ -37,6 +37,8 @@ class Written:
         Empty where it could not be built.
     problems : tuple of str
         Why it must not be sent; empty for a good one.
+    series_instance_uid : str
+        Empty where it could not be built.
     """
 
     kind: str
@@ -44,6 +46,7 @@ class Written:
     sop_class_uid: str
     sop_instance_uid: str
     problems: tuple[str, ...] = ()
+    series_instance_uid: str = ""
 
 
 def write(
@@ -97,7 +100,8 @@ def _write_one(
         good[kind] = dataset
     path = _place(folder, f"{kind.lower()}.dcm", refused=bool(problems))
     durable.write(path, encoded(dataset))
-    return Written(kind, path, str(dataset.SOPClassUID), str(dataset.SOPInstanceUID), problems)
+    uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
+    return Written(kind, path, *uids, problems, str(dataset.SeriesInstanceUID))
 
 
 def _unbuilt(kind: str, reason: str, folder: Path) -> Written:
@@ -128,7 +132,7 @@ def encoded(dataset: Dataset) -> bytes:
 
 _BUILDERS: dict[str, Callable[[Result, Source, dict[str, Dataset], Author], Dataset | None]] = {
     "SEG": lambda result, source, _, author: seg.build(result, source, author) if seg.segmented(result) else None,
-    "SR": lambda result, source, good, author: sr.build(result, source, good.get("SEG"), author=author),
+    "SR": lambda result, source, good, author: sr.build(result, source, good.get("SEG"), source.previous, author),
     "GSPS": lambda result, source, _, author: gsps.build(result, source, author),
     "SC": lambda result, source, _, author: sc.build(result, source, author),
     "KO": lambda result, source, good, author: ko.build(

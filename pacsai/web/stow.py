@@ -37,12 +37,17 @@ class Upload:
         The study in the URL, '' for none.
     address : str
         Of the peer, for stories.
+    service : str
+        By which the body came, for stories.
     """
 
-    def __init__(self, keeper: Keeper, boundary: str, study_instance_uid: str, address: str) -> None:
+    def __init__(
+        self, keeper: Keeper, boundary: str, study_instance_uid: str, address: str, service: str = "STOW-RS"
+    ) -> None:
         self._keeper = keeper
         self._study_instance_uid = study_instance_uid
         self._address = address
+        self._service = service
         self._parser = Parser(boundary, self)
         self._instance: Instance | None = None
         self._told: set[str] = set()
@@ -113,7 +118,7 @@ class Upload:
             **details,
             sop_instance_uid=outcome.sop_instance_uid,
             study_instance_uid=refusal.study_instance_uid,
-            service="STOW-RS",
+            service=self._service,
             address=self._address,
         )
 
