@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from pacsai.study import Instance, Series, Study
 from pacsai.study.header import NotDicomError, NotReadableError, as_number, read_header, texts, uid
+from pacsai.study.rejection import without_rejected
 
 
 def read_folder(folder: Path) -> tuple[Study, ...]:
@@ -59,7 +60,8 @@ def _studies(instances: Sequence[Instance], issues: tuple[str, ...]) -> tuple[St
 
 
 def _study(study_instance_uid: str, instances: Sequence[Instance], issues: tuple[str, ...]) -> Study:
-    kept, doubles = _without_doubles(instances)
+    once, doubles = _without_doubles(instances)
+    kept, rejected = without_rejected(once)
     groups: dict[str, list[Instance]] = defaultdict(list)
     for instance in kept:
         groups[uid(instance.header, "SeriesInstanceUID")].append(instance)
@@ -68,7 +70,7 @@ def _study(study_instance_uid: str, instances: Sequence[Instance], issues: tuple
         patient_id=_first(kept, "PatientID"),
         accession_number=_first(kept, "AccessionNumber"),
         series=tuple(sorted((_series(key, group) for key, group in groups.items()), key=_series_order)),
-        issues=(*issues, *doubles),
+        issues=(*issues, *doubles, *rejected),
     )
     if study.several_patients:
         study = study.with_issue("images of more than one patient carry this study's UID")

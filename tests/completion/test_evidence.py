@@ -123,14 +123,11 @@ def test_images_that_did_not_arrive_are_fetched_before_the_analysis(tmp_path: Pa
         assert not any("archive lists" in text for text in _texts(report))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_the_archive_lists_and_cannot_give_is_written_in_the_report(
-    tmp_path: Path, study: Path, kind: str
-) -> None:
+def test_what_the_archive_lists_and_cannot_give_is_written_in_the_report(tmp_path: Path, study: Path) -> None:
     uid = uid_of(study)
     part = without_last(study, tmp_path / "part", number=1)
     edit(by_position(study)[-1], ImageComments="long " * 1900)  # more than this node takes
-    with site_with_archive(tmp_path, kind, study, dataset_mb=0.008) as (config, archive), serving(config) as node:
+    with site_with_archive(tmp_path, "dimse", study, dataset_mb=0.008) as (config, archive), serving(config) as node:
         stored(node, part)
         node.wait_for(uid, "delivered")
         (incomplete,) = told(node, uid, "incomplete")
