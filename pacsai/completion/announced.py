@@ -109,7 +109,7 @@ def step_begun(step: Dataset) -> list[Announcement]:
 
 
 def step_changed(known: Announcement, step: Dataset, *, alone: bool) -> Announcement:
-    """Return a step as its N-SET leaves it; a final state stays (PS3.4 F.7.2.2.2). `alone`: it is of one study."""
+    """Return a step as its N-SET leaves it; a final state stays (PS3.4 F.7.2.2). `alone`: it is of one study."""
     if known.state in (COMPLETED, DISCONTINUED):
         return known
     images = _made(step) if alone and "PerformedSeriesSequence" in step else known.images
@@ -117,7 +117,7 @@ def step_changed(known: Announcement, step: Dataset, *, alone: bool) -> Announce
 
 
 def made_available(notification: Dataset) -> Announcement:
-    """Return what an Instance Availability Notification says (PS3.3 C.4.23.1). Raises ValueError where it is empty."""
+    """Return what an Instance Availability Notification says (PS3.3 C.4.23). Raises ValueError where it is empty."""
     study_instance_uid = _uid(notification, "Study")
     if not study_instance_uid:
         raise ValueError("the notification names no study")

@@ -70,7 +70,7 @@ class Steps:
         missing = self._missing(study_instance_uid, expected)
         if missing and not self._waited(study_instance_uid, revision, f"{missing} announced images are not here yet"):
             return False
-        if missing:
+        if missing and record.read(self._spool, study_instance_uid, revision, record.ANNOUNCED) is None:
             self._story(study_instance_uid).tell("incomplete", announced=len(expected), missing=missing)
             record.write(self._spool, study_instance_uid, revision, Found(len(expected), missing), record.ANNOUNCED)
         return True
