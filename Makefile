@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo test check format bench bench-ingest soak evaluate train crash clean help
+.PHONY: venv demo test check format fuzz bench bench-ingest soak evaluate train crash clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -27,6 +27,9 @@ check: venv      ## ruff (lint, format) and mypy strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: venv       ## throw millions of broken bytes at the readers and at a running node (half an hour)
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/fuzz --timeout 3600
 
 bench: venv      ## how long a 300-slice chest CT takes, and where the time goes (minutes)
 	$(BIN)/python -m pipelines.chest_ct_nodules.bench

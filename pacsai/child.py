@@ -15,14 +15,16 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
 
+from pacsai.bounds import Bounds, within
 from pacsai.flow import Order, analyse_study, refuse_study
 from pacsai.logs import configure_logs
 from pacsai.objects.common import Author
@@ -56,6 +58,8 @@ class Request:
         Sentences that the result must say besides its own.
     previous : tuple of dict
         The SRs that this one takes the place of, by the DICOM keywords of their study, series, class and instance UID.
+    bounds : mapping of str to int
+        See `bounds.Bounds`.
     refusal : str
         Where it is given, nothing is analysed: objects are made that tell this reason.
     """
@@ -70,6 +74,7 @@ class Request:
     installation: str
     remarks: tuple[str, ...] = ()
     previous: tuple[dict[str, str], ...] = ()
+    bounds: Mapping[str, int] = field(default_factory=lambda: asdict(Bounds()))
     refusal: str = ""
 
     @property
@@ -160,7 +165,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     request = Request(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_the_node, daemon=True).start()
-    save(perform(request), Path(request.folder))
+    with within(Bounds(**request.bounds)):
+        save(perform(request), Path(request.folder))
 
 
 def _answer(path: Path, status: int, memory_gb: float) -> dict[str, Any]:
@@ -176,6 +182,18 @@ def _limit_memory(pid: int, memory_gb: float) -> None:
     """Bound the child's private memory; RLIMIT_AS would also count what torch maps and never touches."""
     limit = int(memory_gb * 1e9)
     resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
+
+
+@contextmanager
+def memory_limit(memory_gb: float) -> Iterator[None]:
+    """Bound this process's private memory in the block, as a child's is: beyond it Python raises MemoryError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = int(memory_gb * 1e9)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if soft == resource.RLIM_INFINITY else min(limit, soft), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _end_with_the_node() -> None:

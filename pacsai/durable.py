@@ -54,3 +54,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    """Tell whether two files hold the same bytes.
+
+    filecmp would remember the answer by the paths, and a path like /proc/self/fd/7 comes again.
+    """
+    with one.open("rb") as first, other.open("rb") as second:
+        if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
+            return False
+        while chunk := first.read(1 << 20):
+            if chunk != second.read(1 << 20):
+                return False
+    return True

@@ -12,13 +12,14 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pacsai import child, completion
 from pacsai.archive import Archive
+from pacsai.bounds import Bounds, within
 from pacsai.child import AnalysisBroke, Request
 from pacsai.config import Site
 from pacsai.jobs import Interrupted
@@ -68,7 +69,8 @@ class StudyWork:
         if self._spool.revision(study_instance_uid) != revision:
             story.tell("superseded", reason="images arrived after this revision; the newer one is analysed")
             return []
-        study = next(iter(read_study(self._spool.instances(study_instance_uid))))
+        with within(Bounds.of(self._site.node.limits)):
+            study = next(iter(read_study(self._spool.instances(study_instance_uid))))
         for issue in study.issues:
             story.tell("noticed", reason=issue)
         routes = route(study, [package.manifest for package in self._packages.values()])
@@ -108,6 +110,7 @@ class StudyWork:
             now=datetime.now(UTC).isoformat(),
             remarks=completion.remarks(self._spool, study_instance_uid, revision),
             previous=completion.predecessors(self._spool, self._outbox, study_instance_uid, revision, pipeline),
+            bounds=asdict(Bounds.of(self._site.node.limits)),
         )
         report = self._report(request, package)
         self.check_lease()

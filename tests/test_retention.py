@@ -60,7 +60,7 @@ class House:
         )
         self.spool.receive(arrival, arrived)
         self.spool.mark_submitted(uid, self.spool.revision(uid))
-        self.jobs.append(Job(uid, uid, "r", job, arrived, arrived, arrived, ""))
+        self.jobs.append(Job(uid, uid, "r", False, job, arrived, arrived, arrived, ""))
         self.parcel(uid)
         self.outbox.deliver(f"p{uid}", FolderArchive(self.folder / "archive"))
         self.commit(uid)
@@ -140,7 +140,7 @@ def news(house: House) -> None:
 
 def another_job(state: State) -> Callable[[House], None]:
     def act(house: House) -> None:
-        house.jobs.append(Job("j", "1", "r2", state, NOON, NOON, NOON, "broken"))
+        house.jobs.append(Job("j", "1", "r2", False, state, NOON, NOON, NOON, "broken"))
 
     return act
 

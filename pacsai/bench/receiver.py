@@ -7,13 +7,10 @@ show what the promise costs.
 from __future__ import annotations
 
 import argparse
-import inspect
-import os
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 from pacsai.config import Limits, Node
 from pacsai.dicom.scp import Receiver
@@ -35,22 +32,13 @@ def main() -> None:
     spool = Spool(folder)
     spool.start()
     node = Node(data=folder, port=0, limits=Limits(free_gb=0))
-    receiver = Receiver(node, spool, **({} if not options.no_fsync else _not_durable()))
+    receiver = Receiver(node, spool, flushed=not options.no_fsync)
     receiver.start()
     sys.stdout.write(f"ready {receiver.port}\n")
     sys.stdout.flush()
     ending.wait()
     receiver.stop()
     spool.close()
-
-
-def _not_durable() -> dict[str, Any]:
-    """Return what Receiver wants to be told to flush nothing."""
-    if "durable" not in inspect.signature(Receiver).parameters:
-        # LEAD: drop these two lines (and the test on the signature) once Receiver(node, spool, durable=False) is there
-        setattr(os, "fsync", lambda _: None)  # noqa: B010 (mypy protects the module)
-        return {}
-    return {"durable": False}
 
 
 if __name__ == "__main__":

@@ -37,5 +37,5 @@ def main() -> None:
     try:
         app()
     except CommandError as error:
-        errors.print(f"[bold red]pacsai:[/] {error}", highlight=False)
+        errors.print(f"[bold red]pacsai:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -33,6 +33,8 @@ def told_plainly() -> Iterator[None]:
         yield
     except (SiteError, PipelineError, OSError) as error:
         raise CommandError(str(error)) from error
+    except MemoryError as error:
+        raise CommandError("this takes more memory than the manifest allows (resources.memory_gb)") from error
 
 
 def load_site(path: Path) -> Site:

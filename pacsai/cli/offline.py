@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,14 +37,15 @@ def analyse(
 
     Every analysis ends in one of: findings, no finding, not analysed (with the reason).
     """
-    from pacsai.child import save
+    from pacsai.child import memory_limit, save
     from pacsai.flow import Order, analyse_study
     from pacsai.objects.common import Author
     from pacsai.registry import find
     from pacsai.study.reading import read_folder
 
-    with told_plainly():
+    with told_plainly(), ExitStack() as limits:
         package = find(pipeline)
+        limits.enter_context(memory_limit(package.manifest.resources.memory_gb))
         accepts = relaxed(package.manifest.accepts, accept or [])
         results = tuple(kind.upper() for kind in result) if result else package.manifest.writes
         order = Order(

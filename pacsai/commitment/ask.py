@@ -161,7 +161,7 @@ class Asking:
     def _peer(self) -> Peer:
         settings = self._settings
         if isinstance(settings, DimseArchive):
-            return Peer(settings.ae_title, settings.host, settings.port, settings.tls)
+            return Peer(settings.ae_title, settings.host, settings.port, settings.tls, settings.certificate)
         try:
             said = httpx.get(f"{settings.url}/system", timeout=10, trust_env=False).raise_for_status().json()
             return Peer(str(said["DicomAet"]), str(urlsplit(settings.url).hostname), int(said["DicomPort"]))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
@@ -24,6 +24,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from pacsai.commitment.ledger import Reference
+from pacsai.dicom.tls import Call
 from pacsai.notices import Notice
 from pacsai.story import utc_now
 
@@ -61,12 +62,13 @@ class Declined(Exception):  # noqa: N818  an answer of the peer, not a fault of 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a peer listens, and whether it speaks TLS there."""
+    """Where a peer listens, and whether it speaks TLS there; with `certificate`, a name that its own must carry."""
 
     ae_title: str
     host: str
     port: int
     tls: bool = False
+    certificate: str | None = None
 
     def __str__(self) -> str:
         return f"{self.ae_title} at {self.host}:{self.port}"
@@ -135,18 +137,20 @@ class Requestor:
         handlers: list[evt.EventHandlerType] = [(evt.EVT_N_EVENT_REPORT, on_report)] if on_report else []
         if peer.tls and self.tls is None:
             raise Unreachable(f"{peer} is to be called by TLS, and node.tls is not set")
+        call = Call(self.tls) if peer.tls and self.tls else None
         association = ae.associate(
             peer.host,
             peer.port,
             ae_title=peer.ae_title,
             ext_neg=[role],
             evt_handlers=handlers,
-            tls_args=(self.tls, peer.host) if peer.tls and self.tls else None,
+            tls_args=(cast(ssl.SSLContext, call), peer.certificate or peer.host) if call else None,
         )
         if not association.is_established:
             if association.rejected_contexts:
                 raise Declined(f"{peer} does not know storage commitment")
-            raise Unreachable(f"{peer} {'rejects the association' if association.is_rejected else 'cannot be reached'}")
+            words = "rejects the association" if association.is_rejected else "cannot be reached"
+            raise Unreachable(f"{peer} {(call.failure if call else '') or words}")
         try:
             yield association
         finally:

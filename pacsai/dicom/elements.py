@@ -9,6 +9,7 @@ letters has a 16-bit length.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from mmap import mmap
 from struct import Struct, error
 from typing import Final, NamedTuple
@@ -52,6 +53,10 @@ class TooDeep(Malformed):
     """Sequences nest deeper than is allowed."""
 
 
+class TooMany(Malformed):
+    """There are more elements than may be looked at."""
+
+
 class Element(NamedTuple):
     """Where one element stands: its value is `data[start : start + length]`, unless `length` is UNDEFINED.
 
@@ -62,6 +67,13 @@ class Element(NamedTuple):
     vr: bytes
     start: int
     length: int
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How many elements and items may still be looked at; one allowance may serve several data sets."""
+
+    left: int
 
 
 class _Nest(NamedTuple):
@@ -77,7 +89,7 @@ def walk(
     transfer_syntax_uid: str,
     *,
     depth: int = SEQUENCE_DEPTH,
-    steps: int | None = None,
+    allowance: Allowance | None = None,
     deep: bool = False,
     start: int = 0,
 ) -> Iterator[Element]:
@@ -91,8 +103,8 @@ def walk(
         How it is said to be encoded; implicit and explicit VR are told apart by the first element, as pydicom does.
     depth : int
         How deep sequences may nest.
-    steps : int, optional
-        How many elements and items may be looked at.
+    allowance : Allowance, optional
+        How many elements and items may be looked at; TooMany beyond it.
     deep : bool
         Look into sequences of defined length too, which are skipped otherwise.
     start : int
@@ -105,7 +117,7 @@ def walk(
     Malformed
         It is no data set. TooDeep beyond `depth`.
     """
-    walker = _Walker(data, transfer_syntax_uid, depth, steps, deep)
+    walker = _Walker(data, transfer_syntax_uid, depth, allowance, deep)
     at, size = start, len(data)
     implicit = walker.is_implicit(at)
     while at + 8 <= size:
@@ -118,7 +130,7 @@ def walk(
         raise CutShort("the data ends within an element")
 
 
-def identity_elements(data: View, transfer_syntax_uid: str) -> dict[int, bytes]:
+def identity_elements(data: View, transfer_syntax_uid: str, depth: int = SEQUENCE_DEPTH) -> dict[int, bytes]:
     """Return the values of SOP Class UID, SOP Instance UID and Study Instance UID, as they stand; {} of those missing.
 
     Reads up to the Study Instance UID and no further, so that the beginning of a data set is enough; where that ends
@@ -132,7 +144,8 @@ def identity_elements(data: View, transfer_syntax_uid: str) -> dict[int, bytes]:
         It is no data set, or an element stands there twice: two programs could read two identities.
     """
     found: dict[int, bytes] = {}
-    for tag, _, start, length in _Walker(data, transfer_syntax_uid, steps=IDENTITY_STEPS).wanted(_IDENTITY):
+    walker = _Walker(data, transfer_syntax_uid, depth, Allowance(IDENTITY_STEPS))
+    for tag, _, start, length in walker.wanted(_IDENTITY):
         if tag in found:
             raise Malformed(f"{_IDENTITY[tag]} stands there twice")
         if length > 1024:
@@ -161,7 +174,7 @@ class _Walker:
         data: View,
         transfer_syntax_uid: str,
         depth: int = SEQUENCE_DEPTH,
-        steps: int | None = None,
+        allowance: Allowance | None = None,
         deep: bool = False,
     ) -> None:
         order = ">" if transfer_syntax_uid == ExplicitVRBigEndian else "<"
@@ -170,7 +183,7 @@ class _Walker:
         self._implicit = Struct(f"{order}HHL").unpack_from
         self._long = Struct(f"{order}L").unpack_from
         self._depth = depth
-        self._steps_left = len(data) if steps is None else steps  # no element takes less than a byte
+        self._allowance = allowance or Allowance(len(data))  # no element takes less than a byte
         self._deep = deep
 
     def is_implicit(self, at: int) -> bool:
@@ -182,18 +195,18 @@ class _Walker:
 
         The way of each image that arrives: elements of 16-bit length, nearly all, are passed in half a microsecond.
         """
-        data, size, explicit = self._data, len(self._data), self._explicit
+        data, size, explicit, allowance = self._data, len(self._data), self._explicit, self._allowance
         at, implicit = 0, self.is_implicit(0)
         while at + 8 <= size:
             group, number, vr, length = explicit(data, at)
             tag = group << 16 | number
             if tag > STUDY_INSTANCE_UID:
                 return
-            if implicit or vr not in _SHORT or group == 0xFFFE or self._steps_left <= 0:
+            if implicit or vr not in _SHORT or group == 0xFFFE or allowance.left <= 0:
                 element = self.element(at, implicit)
                 at = self.end(element, implicit)
             else:
-                self._steps_left -= 1
+                allowance.left -= 1
                 element = None
                 at += 8 + length
             if at > size:
@@ -203,9 +216,9 @@ class _Walker:
 
     def element(self, at: int, implicit: bool) -> Element:
         """Return the element whose head begins at `at`."""
-        self._steps_left -= 1
-        if self._steps_left < 0:
-            raise Malformed("there are more elements than a header has")
+        self._allowance.left -= 1
+        if self._allowance.left < 0:
+            raise TooMany("elements are more than a header has")
         try:
             group, number, vr, length = self._explicit(self._data, at)
             tag = group << 16 | number
@@ -240,6 +253,8 @@ class _Walker:
         at, open_ = outer.start, [_sequence(outer, implicit)]
         while open_:
             nest = open_[-1]
+            if nest.is_item and not nest.implicit:
+                at = self._past_short(at, nest.end)
             if at == nest.end:
                 open_.pop()
                 continue
@@ -254,6 +269,18 @@ class _Walker:
                 open_.append(inner)
                 if len(open_) > 2 * self._depth:
                     raise TooDeep(f"sequences nest deeper than {self._depth} levels")
+        return at
+
+    def _past_short(self, at: int, end: int) -> int:
+        """Return where the next element begins that has not a 16-bit length; most have, and are passed quickly here."""
+        data, explicit = self._data, self._explicit
+        last = (len(data) if end < 0 else min(end, len(data))) - 8
+        while at <= last:
+            group, _, vr, length = explicit(data, at)
+            if vr not in _SHORT or group == 0xFFFE:
+                break
+            self._allowance.left -= 1
+            at += 8 + length
         return at
 
     def _inside_item(self, element: Element, nest: _Nest) -> _Nest | int | None:

@@ -6,11 +6,17 @@ Bounded: reading stops at the Study Instance UID, pixel data is never touched, a
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
-from pacsai.dicom import elements
+from pydicom.uid import ExplicitVRLittleEndian
+
+from pacsai.dicom import elements, inflate
 
 _UID = re.compile(r"[0-9.]{1,64}")
+_INFLATED_FIRST = 1 << 16
+_INFLATED_MOST = 1 << 22
+"""How much of a deflated data set is unpacked to find out what it is."""
 
 CANNOT_UNDERSTAND = 0xC000
 DOES_NOT_MATCH = 0xA900
@@ -39,8 +45,10 @@ class Identity:
     study_instance_uid: str
 
 
-def read_identity(encoded: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
-    """Return the identity of an encoded data set.
+def read_identity(
+    encoded: bytes | memoryview, transfer_syntax_uid: str, *, depth: int = elements.SEQUENCE_DEPTH
+) -> Identity:
+    """Return the identity of an encoded data set; `depth` is how deep sequences may nest before the last of its UIDs.
 
     Raises
     ------
@@ -48,7 +56,7 @@ def read_identity(encoded: bytes | memoryview, transfer_syntax_uid: str) -> Iden
         Status 0xC000 where the bytes are no data set, or one of the UIDs is missing or made of other characters.
     """
     try:
-        found = elements.identity_elements(encoded, transfer_syntax_uid)
+        found = _identity_elements(encoded, transfer_syntax_uid, depth)
     except elements.Malformed as error:
         reason = f"the bytes are no DICOM data set of the negotiated syntax: {error}"
         raise Refusal(CANNOT_UNDERSTAND, reason) from error
@@ -61,7 +69,12 @@ def read_identity(encoded: bytes | memoryview, transfer_syntax_uid: str) -> Iden
 
 
 def agreed_identity(
-    encoded: bytes | memoryview, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str
+    encoded: bytes | memoryview,
+    transfer_syntax_uid: str,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    *,
+    depth: int = elements.SEQUENCE_DEPTH,
 ) -> Identity:
     """Return the identity of a data set that is what the C-STORE request says it is.
 
@@ -70,13 +83,24 @@ def agreed_identity(
     Refusal
         As `read_identity`; status 0xA900 where data set and request name different classes or instances.
     """
-    said = read_identity(encoded, transfer_syntax_uid)
+    said = read_identity(encoded, transfer_syntax_uid, depth=depth)
     if said.sop_class_uid != sop_class_uid:
         reason = f"SOP Class UID is {said.sop_class_uid} in the data set and {sop_class_uid} in the request"
         raise Refusal(DOES_NOT_MATCH, reason, said.study_instance_uid)
     if said.sop_instance_uid != sop_instance_uid:
         raise Refusal(DOES_NOT_MATCH, "SOP Instance UID differs between data set and request", said.study_instance_uid)
     return said
+
+
+def _identity_elements(view: elements.View, transfer_syntax_uid: str, depth: int) -> dict[int, bytes]:
+    if transfer_syntax_uid != inflate.DEFLATED:
+        return elements.identity_elements(view, transfer_syntax_uid, depth)
+    for length in (_INFLATED_FIRST, _INFLATED_MOST):
+        with suppress(elements.CutShort):
+            found = elements.identity_elements(inflate.beginning(view, length), ExplicitVRLittleEndian, depth)
+            if elements.STUDY_INSTANCE_UID in found:
+                return found
+    raise elements.Malformed(f"no Study Instance UID in the first {_INFLATED_MOST >> 20} MiB that it unpacks to")
 
 
 def _uid(found: dict[int, bytes], tag: int, name: str) -> str:

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from pydicom.uid import ExplicitVRLittleEndian
+
+from pacsai.dicom.elements import UNDEFINED, Allowance, Malformed, View, walk
 
 IMPLEMENTATION_CLASS_UID = "2.25.237461293451873204519824655170319867541"
 """Names this implementation in file heads and associations (PS3.7 D.3.3.2); no meaning beyond that."""
 
 IMPLEMENTATION_VERSION_NAME = "PACSAI"
 
+_LONGEST_HEAD = 4096
 _PREAMBLE = b"\x00" * 128 + b"DICM"
 
 
@@ -46,9 +52,26 @@ def head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) ->
 
 
 def read_head(path: Path) -> Head:
-    """Return the head of a file that `head` began."""
+    """Return the head of a file that `head` began. Raises ValueError for any other."""
     with path.open("rb") as file:
         return _read_head(file)
+
+
+def locate(file: View) -> tuple[str, int]:
+    """Return the transfer syntax that any PS3.10 file names ('' for none), and where its data set begins.
+
+    For files that others wrote: without preamble, without File Meta Information, with either in disorder.
+    """
+    at = len(_PREAMBLE) if file[128:132] == b"DICM" else 0
+    syntax = ""
+    with suppress(Malformed):
+        for element in walk(file, ExplicitVRLittleEndian, start=at, allowance=Allowance(1000)):
+            if element.tag >> 16 != 0x0002 or element.length == UNDEFINED:
+                break
+            at = element.start + element.length
+            if element.tag == 0x00020010:
+                syntax = bytes(file[element.start : at])[:64].decode("ascii", errors="replace").rstrip("\x00 ")
+    return syntax, at
 
 
 def digest(transfer_syntax_uid: str, dataset: bytes | memoryview) -> str:
@@ -74,14 +97,23 @@ def _element(number: int, vr: bytes, value: str, pad: bytes) -> bytes:
 
 
 def _read_head(file: BinaryIO) -> Head:
-    """Read to the end of the head; the file then stands at the data set."""
+    """Read to the end of the head; the file then stands at the data set. Raises ValueError where it is none of ours."""
     file.seek(len(_PREAMBLE) + 8)
-    (length,) = struct.unpack("<I", file.read(4))
-    group = file.read(length)
+    try:
+        (length,) = struct.unpack("<I", file.read(4))
+        if length > _LONGEST_HEAD:
+            raise ValueError("its length is too large")
+        values = _values(file.read(length))
+        return Head(values[0x0002], values[0x0003], values[0x0010], len(_PREAMBLE) + 12 + length)
+    except (ValueError, KeyError, struct.error) as error:
+        raise ValueError("the file does not begin with a head of this node") from error
+
+
+def _values(group: bytes) -> dict[int, str]:
     values: dict[int, str] = {}
     at = 14  # past File Meta Information Version, the only element of the long form
-    while at < length:
+    while at < len(group):
         _, number, _, size = struct.unpack_from("<HH2sH", group, at)
         values[number] = group[at + 8 : at + 8 + size].decode("ascii").rstrip("\x00 ")
         at += 8 + size
-    return Head(values[0x0002], values[0x0003], values[0x0010], len(_PREAMBLE) + 12 + length)
+    return values

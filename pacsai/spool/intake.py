@@ -8,7 +8,6 @@ only read here: the node's own process enters what the others have kept.
 from __future__ import annotations
 
 import errno
-import filecmp
 import hashlib
 import json
 import mmap
@@ -16,6 +15,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +30,7 @@ from pacsai.spool.index import StudyOf
 from pacsai.story import Story
 
 _OPEN_FOLDERS = 64
+_IDLE_S = 2.0
 
 
 class SpoolFull(OSError):  # noqa: N818 (reads as what happened)
@@ -133,7 +134,7 @@ class Intake:
 
     def _compare(self, incoming: Incoming, said: Identity, kept: Path) -> Reception:
         """Tell whether the bytes are those that are kept; others go to quarantine. Raises FileNotFoundError."""
-        if filecmp.cmp(incoming.path, kept, shallow=False):
+        if durable.same_bytes(Path(incoming.path), kept):
             durable.sync_folder(kept.parent)  # the first to bring it may not have come so far
             return Reception.SAME
         with incoming.dataset() as dataset:
@@ -161,6 +162,10 @@ class Intake:
         """Return the free space of the disk the spool lies on."""
         disk = os.statvfs(self._studies)
         return disk.f_bavail * disk.f_frsize
+
+    def tidy(self) -> None:
+        """Close the folders of studies of which nothing has come for a while. Called now and then."""
+        self._folders.close_idle()
 
     def close(self) -> None:
         """Close the folders that are held open."""
@@ -259,12 +264,19 @@ class _Folders:
         finally:
             with self._lock:
                 folder.users -= 1
+                folder.used = time.monotonic()
                 if folder.forgotten and not folder.users:
                     os.close(folder.descriptor)
 
     def close(self, *study_keys: str) -> None:
         with self._lock:
             for study_key in study_keys or tuple(self._open):
+                self._forget(study_key)
+
+    def close_idle(self) -> None:
+        before = time.monotonic() - _IDLE_S
+        with self._lock:
+            for study_key in [key for key, folder in self._open.items() if not folder.users and folder.used < before]:
                 self._forget(study_key)
 
     def _close_oldest(self) -> None:
@@ -295,6 +307,7 @@ class _Folders:
 class _Folder:
     descriptor: int
     users: int = 0
+    used: float = 0.0
     forgotten: bool = False
 
 

@@ -1,23 +1,31 @@
 """One file's header, read without trusting the file.
 
-Reads up to the pixel data and never inflates: a Deflated data set of a few hundred kilobytes can fill the memory
-(pydicom 3.0 inflates it whole, whatever is asked of it). Knows nothing of studies.
+Reads up to the pixel data; what is deflated is unpacked that far and with a cap (pydicom 3.0 would inflate it whole,
+whatever is asked of it). Structure is judged before pydicom meets it: how deep, how many, how large. Knows nothing of
+studies.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BufferedReader, BytesIO, FileIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom import dcmread
 from pydicom.config import IGNORE
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.filereader import read_file_meta_info
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from pacsai.bounds import in_force
+from pacsai.dicom import part10
+from pacsai.dicom.elements import UNDEFINED, Allowance, Malformed, TooDeep, TooMany, View, walk
+from pacsai.dicom.inflate import DEFLATED, TooLarge, beginning
 from pacsai.volume.plane import functional_groups
 
 JPIP_DEFLATED = ("1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
@@ -26,6 +34,11 @@ NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUI
 LARGEST_KEPT = 2**26
 """An element of the header above 64 MiB is left out of it; the functional groups of 20 000 frames stay below."""
 LARGEST_READ = 2**28
+MOST_ELEMENTS = 2**20
+"""Elements and items of a study's headers: 20 000 frames, or 3 000 slices, have half as many."""
+MOST_BYTES = 2**29
+"""Bytes of a study's headers: 3 000 slices of an MR scanner that writes 150 kB of its own into each."""
+_PIXELS = 0x7FE0
 
 
 class NotReadableError(ValueError):
@@ -36,19 +49,33 @@ class NotDicomError(NotReadableError):
     """The file is something else altogether."""
 
 
-class _HeaderFile(io.BufferedReader):
-    """A file that can only be read in bounded pieces; pydicom reads to the end only in order to inflate."""
+@dataclass(slots=True)
+class Room:
+    """What the headers of one study may still take: their elements, and their bytes as encoded."""
+
+    elements: Allowance = field(default_factory=lambda: Allowance(MOST_ELEMENTS))
+    bytes_left: int = MOST_BYTES
+
+    def take(self, size: int) -> None:
+        """Take the room of one header. Raises NotReadableError where it is not there."""
+        if size > LARGEST_READ:
+            raise NotReadableError(f"its header takes {size} bytes")
+        if size > self.bytes_left:
+            raise NotReadableError("the headers of its study take more room than this node gives to one")
+        self.bytes_left -= size
+
+
+class _HeaderFile(BufferedReader):
+    """A file that can only be read in bounded pieces, whatever length an element claims."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or size < 0:
-            raise NotReadableError("its data set is deflated (transfer syntax 1.2.840.10008.1.2.1.99): not supported")
-        if size > LARGEST_READ:
+        if size is not None and size > LARGEST_READ:
             raise NotReadableError(f"an element of its header claims {size} bytes")
         return super().read(size)
 
 
-def read_header(path: Path) -> Dataset:
-    """Return the data set up to the pixel data, with `file_meta`.
+def read_header(path: Path, room: Room | None = None) -> Dataset:
+    """Return the data set up to the pixel data, with `file_meta`; `room` is what its study has left for it.
 
     Every public element can be decoded: one that cannot, and one above `LARGEST_KEPT`, is left out.
 
@@ -59,9 +86,9 @@ def read_header(path: Path) -> Dataset:
         as DICOM when it carries a registered SOP class.
     """
     try:
-        with _HeaderFile(io.FileIO(path)) as file:
+        with _HeaderFile(FileIO(path)) as file:
             marked = file.peek(132)[128:132] == b"DICM"
-            header = _parse(file, marked)
+            header = _parsed(file, marked, room or Room())
     except OSError as error:
         raise NotReadableError(f"it cannot be opened ({error.strerror or type(error).__name__})") from error
     _drop_undecodable(header)
@@ -70,15 +97,65 @@ def read_header(path: Path) -> Dataset:
     return header
 
 
-def _parse(file: _HeaderFile, marked: bool) -> FileDataset:
+def _parsed(file: BufferedReader, marked: bool, room: Room) -> FileDataset:
     try:
-        return dcmread(file, stop_before_pixels=True, force=True, defer_size=LARGEST_KEPT)
-    except Exception as error:  # whatever a hostile file makes the parser raise, RecursionError among it
+        return _parse(file, room)
+    except Exception as error:  # whatever a hostile file makes the parser raise
         if not marked:
             raise NotDicomError("it is not a DICOM file") from error
         if isinstance(error, NotReadableError):
             raise
+        if isinstance(error, TooDeep | TooMany | TooLarge):
+            raise NotReadableError(f"its {error}") from error
         raise NotReadableError(f"its header is damaged ({type(error).__name__})") from error
+
+
+def _parse(file: BufferedReader, room: Room) -> FileDataset:
+    with mmap(file.fileno(), 0, access=ACCESS_READ) as view:  # ValueError for an empty file
+        syntax, start = part10.locate(view)
+        if syntax != DEFLATED:
+            room.take(_measure(view, syntax, start, room.elements).size)
+            return dcmread(file, stop_before_pixels=True, force=True, defer_size=LARGEST_KEPT)
+        plain = _inflated_header(view, start, room)
+    header = dcmread(BytesIO(plain), stop_before_pixels=True, force=True, defer_size=LARGEST_KEPT)
+    header.file_meta = read_file_meta_info(file.name)
+    return header
+
+
+class _Measured(NamedTuple):
+    """How many bytes of a header would be kept, and whether it goes on to the pixel data."""
+
+    size: int
+    to_pixels: bool
+
+
+def _measure(view: View, syntax: str, start: int, allowance: Allowance) -> _Measured:
+    """Refuse a header that pydicom should not meet; what is merely odd in its structure is pydicom's to judge."""
+    left_out, end = 0, len(view)
+    depth = in_force().sequence_depth
+    try:
+        for element in walk(view, syntax, start=start, depth=depth, allowance=allowance, deep=True):
+            if element.tag >> 16 == _PIXELS:
+                end = element.start
+                break
+            left_out += element.length if LARGEST_KEPT < element.length < UNDEFINED else 0
+    except (TooDeep, TooMany):
+        raise
+    except Malformed:
+        left_out, end = 0, len(view)
+    return _Measured(end - start - left_out, to_pixels=end < len(view))
+
+
+def _inflated_header(view: View, start: int, room: Room) -> bytearray:
+    """Return a deflated data set as far as its pixel data, and never more of it than `LARGEST_READ`."""
+    most = min(LARGEST_READ, in_force().inflated_bytes)
+    for length in (min(first, most) for first in (1 << 20, 1 << 24, most)):
+        data = beginning(view, length, start)
+        measured = _measure(data, ExplicitVRLittleEndian, 0, room.elements)
+        if measured.to_pixels or len(data) < length:
+            room.take(measured.size)
+            return data
+    raise NotReadableError(f"its deflated data set unpacks to {most / 1e6:g} MB before the pixel data")
 
 
 def _drop_undecodable(header: Dataset) -> None:

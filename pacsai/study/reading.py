@@ -14,7 +14,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from pacsai.study import Instance, Series, Study
-from pacsai.study.header import NotDicomError, NotReadableError, as_number, read_header, texts, uid
+from pacsai.study.header import NotDicomError, NotReadableError, Room, as_number, read_header, texts, uid
 from pacsai.study.rejection import without_rejected
 
 
@@ -32,11 +32,12 @@ def read_study(paths: Iterable[Path]) -> tuple[Study, ...]:
     instances: list[Instance] = []
     issues: list[str] = []
     foreign = 0
+    room = Room()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote values, and values may name patients
         for path in sorted(paths):
             try:
-                instances.append(read_instance(path))
+                instances.append(read_instance(path, room))
             except NotReadableError as error:
                 foreign += isinstance(error, NotDicomError)
                 issues.append(f"{_shown(path)} was left out: {error}")
@@ -46,9 +47,9 @@ def read_study(paths: Iterable[Path]) -> tuple[Study, ...]:
     return (Study("", "", "", series=(), issues=tuple(issues)),)
 
 
-def read_instance(path: Path) -> Instance:
-    """Return the SOP instance in the file. Raises NotReadableError."""
-    header = read_header(path)
+def read_instance(path: Path, room: Room | None = None) -> Instance:
+    """Return the SOP instance in the file; see `read_header`. Raises NotReadableError."""
+    header = read_header(path, room)
     return Instance(uid(header, "SOPInstanceUID"), uid(header, "SOPClassUID"), path, header)
 
 

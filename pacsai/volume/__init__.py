@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from pacsai.study import Instance
-from pacsai.volume.pixels import PixelError, read_into
+from pacsai.volume.pixels import PixelError, check_size, read_into
 from pacsai.volume.plane import GeometryError
 from pacsai.volume.stack import Geometry, geometry, spacing_of
 
@@ -103,9 +103,11 @@ def read_volume(instances: Sequence[Instance], *, allow_single: bool = False) ->
     GeometryError
         The images do not lie on one regular grid.
     PixelError
-        An image cannot be decoded, is cut short, or says no Hounsfield units (CT without rescale).
+        The images are larger than the bounds in force; one cannot be decoded, is cut short, or says no Hounsfield
+        units (CT without rescale).
     """
     place = geometry(instances, allow_single=allow_single)
+    check_size(place.order)
     array = np.empty(place.shape_kji, dtype=np.float32)
     if len(place.order) == 1:
         read_into(place.order[0], place.frames, array)

@@ -13,7 +13,6 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
@@ -28,14 +27,17 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from pacsai.bounds import in_force
+from pacsai.dicom.elements import UNDEFINED, Element, Malformed, View
 from pacsai.study import Instance
+from pacsai.volume.encoded import check_streams, data_set, pixel_data
 from pacsai.volume.plane import frame_count, functional_groups
 
 AIR_HU = -1024.0
 """What padding becomes in CT: the usual lowest value of a 12-bit scanner, air or less."""
 MAX_IMAGE_PIXELS = 2**28
 """Largest single image that is read; a digital mammogram has 2**24 pixels."""
-_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
 _DECODERS = {
     JPEGLSLossless: "pyjpegls",
     JPEGLSNearLossless: "pyjpegls",
@@ -45,12 +47,26 @@ _DECODERS = {
 }
 """The fastest decoder (measured: twice as fast as pydicom's first choice) that refuses broken streams."""
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
-_ITEM = b"\xfe\xff\x00\xe0"
-_UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 class PixelError(ValueError):
     """The pixels of an image cannot be read; the message is the reason, for a person."""
+
+
+def check_size(instances: Sequence[Instance]) -> None:
+    """Return if what the headers say of the images is no more than this node decodes at once.
+
+    Counts Rows x Columns x Frames x SamplesPerPixel x bytes allocated, before anything is read or allocated.
+
+    Raises
+    ------
+    PixelError
+        It is more than the bounds in force, or not readable.
+    """
+    size = sum(_decoded_bytes(instance.header) for instance in instances)
+    most = in_force().pixels_bytes
+    if size > most:
+        raise PixelError(f"the images decode to {size / 1e6:,.0f} MB, more than the {most / 1e6:,.0f} MB of the limit")
 
 
 def read_into(instance: Instance, frames: Sequence[int], out: NDArray[np.float32]) -> None:
@@ -99,6 +115,7 @@ def read_image(instance: Instance, frame: int = 0) -> NDArray[np.float32]:
     rows, columns = _whole(instance.header, "Rows"), _whole(instance.header, "Columns")
     if not 0 < rows * columns <= MAX_IMAGE_PIXELS:
         raise PixelError(f"an image of {rows} x {columns} pixels is not read")
+    check_size((instance,))
     image = np.empty((rows, columns), dtype=np.float32)
     read_into(instance, (frame,), image[None])
     if instance.header.get("PhotometricInterpretation") == "MONOCHROME1":
@@ -125,37 +142,48 @@ def _check(header: Dataset, shape: tuple[int, ...]) -> None:
 def _stored(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.integer]]:
     """Yield the stored values of each frame, integers [j, i]."""
     syntax = UID(instance.transfer_syntax_uid)
-    if syntax == DeflatedExplicitVRLittleEndian:
-        raise PixelError("Deflated transfer syntax is not read: nothing bounds what it unpacks to")
     if syntax in _NATIVE:
         yield from _native(instance, frames)
         return
     if syntax.is_encapsulated:
-        _check_whole(instance)
+        _check_streams(instance)
     yield from iter_pixels(instance.path, raw=True, indices=list(frames), decoding_plugin=_DECODERS.get(syntax, ""))
 
 
 def _native(instance: Instance, frames: Sequence[int]) -> Iterator[NDArray[np.integer]]:
     """Yield frames straight from their place in the file."""
     header = instance.header
-    rows, columns = _whole(header, "Rows"), _whole(header, "Columns")
     kind = "i" if _whole(header, "PixelRepresentation") else "u"
     dtype = np.dtype(f"<{kind}{_whole(header, 'BitsAllocated') // 8}")
-    size = rows * columns * dtype.itemsize
-    with instance.path.open("rb") as file:
-        start, length = _last_element(file, size * frame_count(header)) or _pixel_data(file)
-        if length == _UNDEFINED_LENGTH:
+    shape = _whole(header, "Rows"), _whole(header, "Columns")
+    size = math.prod(shape) * dtype.itemsize
+    for frame, data in zip(frames, _native_bytes(instance, frames, size), strict=True):
+        if len(data) < size:
+            raise PixelError(f"the pixel data is cut short: frame {frame + 1} of {size} bytes is not whole")
+        yield _significant(np.frombuffer(data, dtype).reshape(shape), header)
+
+
+def _native_bytes(instance: Instance, frames: Sequence[int], size: int) -> Iterator[bytes]:
+    """Yield the bytes of each frame, `size` of them or what is there."""
+    if instance.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
+        with instance.path.open("rb") as file:
+            start = _last_element(file, size * frame_count(instance.header))
+            if start is not None:
+                for frame in frames:
+                    file.seek(start + frame * size)
+                    yield file.read(size)
+                return
+    with data_set(instance.path) as (data, syntax, begin):
+        pixels = _pixel_data(data, syntax, begin)
+        if pixels.length == UNDEFINED:
             raise PixelError("the pixel data is encapsulated, but the transfer syntax says it is not compressed")
         for frame in frames:
-            file.seek(start + frame * size)
-            data = file.read(size) if (frame + 1) * size <= length else b""
-            if len(data) < size:
-                raise PixelError(f"the pixel data is cut short: frame {frame + 1} of {size} bytes is not whole")
-            yield _significant(np.frombuffer(data, dtype).reshape(rows, columns), header)
+            start = pixels.start + frame * size
+            yield bytes(data[start : min(start + size, pixels.start + pixels.length)])
 
 
-def _last_element(file: BinaryIO, size: int) -> tuple[int, int] | None:
-    """Return start and length of PixelData of `size` bytes where it ends the file, as nearly always: no parsing."""
+def _last_element(file: BinaryIO, size: int) -> int | None:
+    """Return the start of PixelData of `size` bytes where it ends the file, as nearly always: no parsing."""
     length = size + size % 2
     start = file.seek(0, os.SEEK_END) - length
     if start < 12:
@@ -164,29 +192,25 @@ def _last_element(file: BinaryIO, size: int) -> tuple[int, int] | None:
     element = file.read(12)
     explicit, implicit = element[:4] + element[6:8] == _PIXEL_DATA + b"\0\0", element[4:8] == _PIXEL_DATA
     found = (explicit or implicit) and int.from_bytes(element[8:], "little") == length
-    return (start, length) if found else None
+    return start if found else None
 
 
-def _pixel_data(file: BinaryIO) -> tuple[int, int]:
-    """Return where the value of PixelData begins in a little endian file and its length, both in bytes."""
-    file.seek(0)
-    read = dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])  # leaves the file at the element
-    start = file.tell()
-    element = file.read(12)
-    if element[:4] != _PIXEL_DATA:
+def _pixel_data(data: View, syntax: str, begin: int) -> Element:
+    pixels = pixel_data(data, syntax, begin)
+    if pixels is None:
         raise PixelError("there is no pixel data")
-    value, length = (8, element[4:8]) if read.original_encoding[0] else (12, element[8:12])
-    return start + value, int.from_bytes(length, "little")
+    return pixels
 
 
-def _check_whole(instance: Instance) -> None:
-    """Refuse an encapsulated image whose file ends within a fragment: some decoders fill the rest in silence."""
-    end = instance.path.stat().st_size
-    with instance.path.open("rb") as file:
-        file.seek(_pixel_data(file)[0])
-        while (item := file.read(8))[:4] == _ITEM:
-            if file.seek(int.from_bytes(item[4:], "little"), os.SEEK_CUR) > end:
-                raise PixelError("the pixel data is cut short: a compressed fragment is not whole")
+def _check_streams(instance: Instance) -> None:
+    """Refuse an encapsulated image that is cut short, or whose streams say another size than its header."""
+    header = instance.header
+    with data_set(instance.path) as (data, syntax, begin):
+        pixels = _pixel_data(data, syntax, begin)
+        try:
+            check_streams(data, pixels, _whole(header, "Rows"), _whole(header, "Columns"))
+        except Malformed as error:
+            raise PixelError(str(error)) from error
 
 
 def _significant(raw: NDArray[np.integer], header: Dataset) -> NDArray[np.integer]:
@@ -238,6 +262,14 @@ def _fill_padding(values: NDArray[np.float32], padded: NDArray[np.bool_], *, ct:
         return
     lowest = values[~padded].min(initial=np.inf)
     values[padded] = AIR_HU if ct else (lowest if np.isfinite(lowest) else 0)
+
+
+def _decoded_bytes(header: Dataset) -> int:
+    rows, columns, samples = (_whole(header, name, 1) for name in ("Rows", "Columns", "SamplesPerPixel"))
+    frames, bits = _whole(header, "NumberOfFrames", 1), _whole(header, "BitsAllocated", 8)
+    if min(rows, columns, frames, samples, bits) < 0:
+        raise PixelError("the size of the image is not a size")
+    return rows * columns * frames * samples * bits // 8
 
 
 def _whole(header: Dataset, keyword: str, default: int | None = None) -> int:

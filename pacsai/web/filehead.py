@@ -59,7 +59,7 @@ def read(beginning: bytes | bytearray) -> FileHead | None:
 def _values(group: bytes) -> dict[int, str]:
     found: dict[int, str] = {}
     try:
-        for element in elements.walk(group, ExplicitVRLittleEndian, depth=1, steps=1000):
+        for element in elements.walk(group, ExplicitVRLittleEndian, depth=1, allowance=elements.Allowance(1000)):
             if element.tag >> 16 != 2 or element.tag in found:
                 raise elements.Malformed("its elements are not those of one group 0002")
             if element.tag in _WANTED:

@@ -6,11 +6,9 @@ ends early leaves nothing. Decodes nothing, and knows nothing of HTTP.
 
 from __future__ import annotations
 
-import zlib
-
 import structlog
-from pydicom.uid import ExplicitVRLittleEndian
 
+from pacsai.dicom import elements, inflate
 from pacsai.dicom.identity import Identity, Refusal, agreed_identity
 from pacsai.spool import Reception
 from pacsai.spool.intake import Incoming
@@ -22,13 +20,9 @@ from pacsai.web.answer import (
     NO_ROOM,
     Outcome,
 )
-from pacsai.web.keeper import DEFLATED, Keeper, NoRoom
+from pacsai.web.keeper import Keeper, NoRoom
 
 log = structlog.get_logger()
-
-_PIECE = 1 << 18
-_HEADER_BYTES = 4 << 20
-"""How much of an inflated data set is kept to find its UIDs in."""
 
 
 class Instance:
@@ -116,40 +110,13 @@ class Instance:
         """Return who the data set is, if it is who its file head says, and of the study in the URL; raises Refusal."""
         syntax, names = head.transfer_syntax_uid, (head.sop_class_uid, head.sop_instance_uid)
         with incoming.dataset() as encoded:
-            if syntax == DEFLATED:
-                header = _inflated_header(encoded, int(self._keeper.limits.inflated_mb * 1e6))
-                said = agreed_identity(header, ExplicitVRLittleEndian, *names)
-            else:
-                said = agreed_identity(encoded, syntax, *names)
+            if syntax == inflate.DEFLATED:
+                _check_inflated(encoded, int(self._keeper.limits.inflated_mb * 1e6))
+            said = agreed_identity(encoded, syntax, *names, depth=self._keeper.limits.sequence_depth)
         if self._study_instance_uid not in ("", said.study_instance_uid):
             reason = "the data set is of another study than the one in the URL"
             raise Refusal(DOES_NOT_MATCH, reason, said.study_instance_uid)
         return said
-
-
-def _inflated_header(deflated: memoryview, limit_bytes: int) -> bytes:
-    """Return the beginning of a deflated data set (PS3.5 A.5) that unpacks to `limit_bytes` at most; raises Refusal.
-
-    All of it is unpacked, in pieces that are thrown away: whoever reads the file later need not meet a bomb.
-    """
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    header, length = bytearray(), 0
-    try:
-        for at in range(0, len(deflated), _PIECE):
-            packed = bytes(deflated[at : at + _PIECE])
-            while packed and not inflater.eof:
-                piece = inflater.decompress(packed, _PIECE)
-                packed = inflater.unconsumed_tail
-                length += len(piece)
-                header += piece[: _HEADER_BYTES - len(header)]
-                if length > limit_bytes:
-                    reason = f"the deflated data set unpacks to more than {limit_bytes / 1e6:g} MB"
-                    raise Refusal(CANNOT_UNDERSTAND, reason)
-    except zlib.error as error:
-        raise Refusal(CANNOT_UNDERSTAND, "the deflated data set is broken") from error
-    if not inflater.eof:
-        raise Refusal(CANNOT_UNDERSTAND, "the deflated data set is cut short")
-    return bytes(header)
 
 
 def _refusal_of(error: Exception) -> Refusal:
@@ -158,3 +125,11 @@ def _refusal_of(error: Exception) -> Refusal:
     reason = getattr(error, "strerror", None) or type(error).__name__
     log.error("an instance could not be kept", reason=reason)
     return NoRoom(NO_ROOM, f"cannot be kept now: {reason}")
+
+
+def _check_inflated(deflated: memoryview, limit_bytes: int) -> None:
+    """Refuse a deflated data set that is broken or a bomb: whoever reads the file later need not meet it."""
+    try:
+        inflate.check(deflated, limit_bytes)
+    except elements.Malformed as error:
+        raise Refusal(CANNOT_UNDERSTAND, str(error)) from error

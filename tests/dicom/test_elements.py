@@ -148,6 +148,15 @@ def test_lengths_that_lie_are_malformed() -> None:
         check_depth(lying, ExplicitVRLittleEndian)
 
 
+def test_an_item_that_claims_more_than_there_is_is_cut_short() -> None:
+    """Found by fuzzing: the fast way through an item ran past the end of the data."""
+    data = encoded(identified(ReferencedStudySequence=[identified()]))
+    at = data.index(b"\xfe\xff\x00\xe0") + 4
+    lying = (data[: at - 8] + b"\xff" * 4 + data[at - 4 : at] + b"\xff\xff\xff\x7f" + data[at + 4 :])[: at + 38]
+    with pytest.raises(CutShort):
+        check_depth(lying, ExplicitVRLittleEndian)
+
+
 @pytest.mark.parametrize("length", [1, 10, 44, 60])
 def test_data_that_ends_too_soon_is_cut_short(length: int) -> None:
     data = encoded(identified())[:length]
@@ -168,7 +177,7 @@ def test_an_identity_that_stands_twice_is_refused() -> None:
 def test_endless_small_elements_before_the_identity_end_soon() -> None:
     data = pack("<HHL", 0x0008, 0x0001, 0) * 2_000_000
     began = time.process_time()
-    with pytest.raises(Malformed, match="more elements than a header has"):
+    with pytest.raises(Malformed, match="elements are more than a header has"):
         identity_elements(data, ImplicitVRLittleEndian)
     assert time.process_time() - began < 1
 

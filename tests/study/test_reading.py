@@ -1,4 +1,4 @@
-"""Reading: any file gives a study or a sentence, never an exception, and nothing is inflated."""
+"""Reading: any file gives a study or a sentence, never an exception, and nothing unpacks without end."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import MRImageStorage
 
+import pacsai.study.header
+import pacsai.study.reading
+from pacsai.bounds import Bounds, within
 from pacsai.routing import route
 from pacsai.selection import select
-from pacsai.study.header import NotReadableError, read_header
+from pacsai.study.header import NotReadableError, Room, read_header
 from pacsai.study.reading import read_folder, read_study
 from tests.conftest import SHARED_DATA
 from tests.headers import accepts, manifest
@@ -161,16 +164,55 @@ def test_a_file_without_any_meta_gets_the_encoding_it_was_read_with(tmp_path: Pa
     assert study.instances[0].transfer_syntax_uid == "1.2.840.10008.1.2.1"
 
 
-def test_a_deflated_data_set_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
+def deflated(data: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    bomb = tmp_path / "bomb.dcm"
-    bomb.write_bytes(part10(DEFLATED, packer.compress(bytes(2**26)) + packer.flush()))
+    return packer.compress(data) + packer.flush()
+
+
+def peak_of_reading(path: Path) -> tuple[str, int]:
+    """Return the sentence about a file, and the most memory in bytes that reading it took."""
     tracemalloc.start()
-    sentence = issue(bomb)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert "deflated" in sentence
-    assert peak < 2**22
+    try:
+        return issue(path), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_deflated_data_set_is_read(shared_data: Path) -> None:
+    path = shared_data / "conformance" / "pydicom" / "test_files" / "image_dfl.dcm"
+    header = read_header(path)
+    assert header.file_meta.TransferSyntaxUID == DEFLATED.decode()
+    expected = dcmread(path)
+    del expected.PixelData
+    assert header == expected
+
+
+def test_a_deflated_header_is_unpacked_with_a_cap(tmp_path: Path) -> None:
+    large = struct.pack("<HH2sHL", 9, 0x1001, b"OB", 0, 2**26) + bytes(2**26)
+    path = tmp_path / "bomb.dcm"
+    path.write_bytes(part10(DEFLATED, deflated(large)))
+    with within(Bounds(inflated_bytes=2**22)):
+        sentence, peak = peak_of_reading(path)
+    assert sentence.endswith("its deflated data set unpacks to 4.1943 MB before the pixel data")
+    assert peak < 2**24
+
+
+def test_a_header_of_endless_elements_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacsai.study.header, "MOST_ELEMENTS", 10_000)
+    path = tmp_path / "bomb.dcm"
+    for syntax, data in ((DEFLATED, deflated(bytes(2**20))), (b"1.2.840.10008.1.2", bytes(2**20))):
+        path.write_bytes(part10(syntax, data))
+        assert "its elements are more than a header has" in issue(path)
+
+
+def test_headers_that_fill_a_memory_together_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacsai.study.reading, "Room", lambda: Room(bytes_left=10_000))
+    for path in write_ct_series(tmp_path):
+        edit(path, ImageComments="x" * 3000)
+    (study,) = read_folder(tmp_path)
+    assert len(study.instances) == 2
+    assert len(study.issues) == 3
+    assert study.issues[0].endswith("the headers of its study take more room than this node gives to one")
 
 
 def test_a_length_beyond_the_file_costs_nothing(tmp_path: Path) -> None:
@@ -179,11 +221,11 @@ def test_a_length_beyond_the_file_costs_nothing(tmp_path: Path) -> None:
     assert "claims 4294967294 bytes" in issue(path)
 
 
-def test_deep_nesting_is_a_damaged_header(tmp_path: Path) -> None:
+def test_deep_nesting_is_refused_by_name(tmp_path: Path) -> None:
     sequence = struct.pack("<HH2sHL", 8, 0x1140, b"SQ", 0, 0xFFFFFFFF) + struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
     path = tmp_path / "deep.dcm"
     path.write_bytes(part10(b"1.2.840.10008.1.2.1", sequence * 20_000))
-    assert issue(path) == "deep.dcm was left out: its header is damaged (RecursionError)"
+    assert issue(path) == "deep.dcm was left out: its sequences nest deeper than 64 levels"
 
 
 def test_a_broken_value_is_left_out_of_the_header(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from pacsai.bounds import Bounds, within
+from pacsai.dicom.elements import Malformed
 from pacsai.volume import read_volume
+from pacsai.volume.encoded import check_streams, data_set, pixel_data
 from pacsai.volume.pixels import AIR_HU, PixelError, read_image
 from tests.phantoms import axial_affine, compress, distinct_voxels, edit, instances, write_ct_series, write_enhanced_ct
 
@@ -259,12 +262,64 @@ def test_compressed_multi_frame_out_of_order(tmp_path: Path, syntax: str) -> Non
     np.testing.assert_array_equal(voxels([path]), distinct_voxels(ROOMY))
 
 
-def test_deflated_is_refused_unread(series: list[Path]) -> None:
+def deflate(series: list[Path]) -> None:
+    for path in series:
+        data = dcmread(path)
+        data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        data.save_as(path, enforce_file_format=True)
+
+
+def test_deflated(series: list[Path]) -> None:
+    deflate(series)
+    np.testing.assert_array_equal(voxels(series), distinct_voxels((2, 7, 6)))
+
+
+def test_deflated_data_above_the_cap_is_refused_by_name(series: list[Path]) -> None:
+    for path in series:
+        edit(path, PixelData=bytes(5_000_000))
+    deflate(series)
     found = instances(series)
-    for instance in found:
-        instance.header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    with pytest.raises(PixelError, match="Deflated"):
+    with within(Bounds(inflated_bytes=1_000_000)), pytest.raises(PixelError, match="unpacks to more than 1 MB"):
         read_volume(found)
+
+
+def test_images_above_the_limit_are_refused_before_they_are_decoded(series: list[Path]) -> None:
+    found = instances(series)
+    with within(Bounds(pixels_bytes=84)), pytest.raises(PixelError, match="more than the 0 MB of the limit"):
+        read_volume(found)
+    with within(Bounds(pixels_bytes=83)), pytest.raises(PixelError, match="of the limit"):
+        read_image(found[0])
+
+
+@pytest.mark.parametrize("name", ["JPEG2000", "JPEGLSNearLossless_16", "SC_rgb_jpeg_dcmtk", "examples_ybr_color"])
+def test_streams_say_the_size_of_their_images(shared_data: Path, name: str) -> None:
+    path = shared_data / "conformance" / "pydicom" / "test_files" / f"{name}.dcm"
+    header = dcmread(path)
+    with data_set(path) as (data, syntax, start):
+        pixels = pixel_data(data, syntax, start)
+        assert pixels is not None
+        check_streams(data, pixels, header.Rows, header.Columns)
+        with pytest.raises(Malformed, match=f"stream is {header.Rows} x {header.Columns} pixels, the header says 5"):
+            check_streams(data, pixels, 5, header.Columns)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_stream_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path, syntax: str) -> None:
+    series = write_ct_series(tmp_path, distinct_voxels(ROOMY))
+    compress(series, syntax)
+    data = bytearray(series[1].read_bytes())
+    mark, to_rows = (b"\xff\x51", 10) if syntax == JPEG2000Lossless else (b"\xff\xf7", 5)
+    at = data.rindex(mark) + to_rows
+    data[at : at + 2] = b"\x7f\xff"
+    series[1].write_bytes(data)
+    assert "the header says" in refused(series)
+
+
+def test_a_stream_without_a_size_is_refused(tmp_path: Path) -> None:
+    series = write_ct_series(tmp_path, distinct_voxels(ROOMY))
+    compress(series, JPEGLSLossless)
+    edit(series[1], PixelData=encapsulate([b"\xff\xd8\xff\xd9"]))
+    assert refused(series) == "the compressed stream does not say how large the image is"
 
 
 def test_an_unknown_syntax_is_refused(series: list[Path]) -> None:

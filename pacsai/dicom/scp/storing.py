@@ -68,6 +68,7 @@ class Store:
     ) -> None:
         self._dataset_bytes = int(limits.dataset_mb * 1e6)
         self._free_bytes = limits.free_gb * 1e9
+        self.sequence_depth = limits.sequence_depth
         self._intake = intake
         self._report = report
         self._story_of = story_of
@@ -170,8 +171,8 @@ class StoreSink:
 
     def _identity(self, encoded: memoryview, incoming: Incoming) -> Identity:
         """Return who the data set is, if it is who the request says; raises Refusal."""
-        asked = self._request
-        return agreed_identity(encoded, incoming.transfer_syntax_uid, asked.sop_class_uid, asked.sop_instance_uid)
+        asked = (incoming.transfer_syntax_uid, self._request.sop_class_uid, self._request.sop_instance_uid)
+        return agreed_identity(encoded, *asked, depth=self._store.sequence_depth)
 
     def _refuse(self, refusal: Refusal) -> None:
         self.refusal = refusal

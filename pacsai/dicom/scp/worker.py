@@ -69,9 +69,9 @@ class Worker:
         self._teller = Teller(Story(node.data / "story.jsonl"))
         self._negotiator = Negotiator(limits.pdu_kb * 1024, setup.transfer_syntaxes)
         self._bounds = Bounds(limits.pdu_kb * 1024, int(limits.association_gb * 1e9))
-        intake = Intake(node.data, IndexReader(node.data / "index.db").study_of, flushed=setup.flushed)
+        self._intake = Intake(node.data, IndexReader(node.data / "index.db").study_of, flushed=setup.flushed)
         self._services = Services(
-            Store(limits, intake, self._kept.append, self._story_of), partial(notices.keep, node.data / "notices")
+            Store(limits, self._intake, self._kept.append, self._story_of), partial(notices.keep, node.data / "notices")
         )
 
     def run(self) -> None:
@@ -89,6 +89,7 @@ class Worker:
                         self._on_caller(selected.data)
                 self._drop_late()
                 self._teller.tell_rest()
+                self._intake.tidy()
         except Ended:
             self._abort_all()
 
