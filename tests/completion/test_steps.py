@@ -164,14 +164,14 @@ def test_a_completed_step_whose_images_are_here_needs_no_quiet_time(tmp_path: Pa
         scanner.begins(begun(uid))
         time.sleep(1.5)
         node.kill()  # what was announced is not lost
-    config.write_text(config.read_text().replace("quiet_s: 4", "quiet_s: 6"))
+    config.write_text(config.read_text().replace("quiet_s: 4", "quiet_s: 5"))
     with serving(config) as node:
-        time.sleep(5)  # senders are heard for the quiet time after a start
+        time.sleep(4)  # senders are heard for the quiet time after a start
         stored(node, study, tmp_path / "all")
         sent = time.time()
         scanner.ends(ended(study))
         wait_to_hear(node, uid, "analysis started")
-        assert time.time() - sent < 5.5
+        assert time.time() - sent < 4.5
 
 
 def test_announced_images_that_do_not_come_are_told_in_the_report(tmp_path: Path, study: list[Path]) -> None:
