@@ -120,27 +120,31 @@ class Node:
             self.desk.deal()
 
     def _try_to_submit(self) -> None:
+        """Submit what is complete; a study that cannot be submitted holds up no other."""
         try:
-            self._submit_complete()
+            complete = self.spool.complete(self.site.study.quiet_s, datetime.now(UTC), self.steps.complete())
         except Exception:
-            log.exception("complete studies could not be submitted; trying again")
+            log.exception("the complete studies could not be found; trying again")
+            return
+        for study_instance_uid in complete:
+            try:
+                self._submit(study_instance_uid)
+            except Exception:
+                log.exception("a complete study could not be submitted; trying again")
 
-    def _submit_complete(self) -> None:
-        for study_instance_uid in self.spool.complete(
-            self.site.study.quiet_s, datetime.now(UTC), self.steps.complete()
-        ):
-            revision = self.spool.revision(study_instance_uid)
-            if not self._settled(study_instance_uid, revision):
-                continue
-            faults.point("completion.before_submit")
-            urgent = is_urgent(self.spool.instances(study_instance_uid), self.site.study.priority)
-            self.jobs.submit(study_instance_uid, revision, urgent=urgent)
-            faults.point("completion.submitted")
-            if urgent:
-                self.spool.story_of(study_instance_uid).tell("urgent", revision=revision)
-            self.spool.mark_submitted(study_instance_uid, revision)
-            self.steps.submitted(study_instance_uid)
-            faults.point("completion.marked")
+    def _submit(self, study_instance_uid: str) -> None:
+        revision = self.spool.revision(study_instance_uid)
+        if not self._settled(study_instance_uid, revision):
+            return
+        faults.point("completion.before_submit")
+        urgent = is_urgent(self.spool.instances(study_instance_uid), self.site.study.priority)
+        self.jobs.submit(study_instance_uid, revision, urgent=urgent)
+        faults.point("completion.submitted")
+        if urgent:
+            self.spool.story_of(study_instance_uid).tell("urgent", revision=revision)
+        self.spool.mark_submitted(study_instance_uid, revision)
+        self.steps.submitted(study_instance_uid)
+        faults.point("completion.marked")
 
     def _settled(self, study_instance_uid: str, revision: str) -> bool:
         """Return whether all evidence is in: of a modality at work, of the archive, then of what was announced."""

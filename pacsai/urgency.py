@@ -8,14 +8,14 @@ station name, a referring service) is a rule of that site.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 
 from pacsai.config import PriorityRule
+from pacsai.study.header import NotReadableError, items, read_header
 
 _LOOKED_AT = 32
 """How many images of a study are asked, evenly chosen: all of a large study would take a while."""
@@ -25,17 +25,15 @@ def is_urgent(files: Sequence[Path], rules: Sequence[PriorityRule]) -> bool:
     """Tell whether an image of a study fits one of the rules; a file that cannot be read fits none."""
     wanted = {rule.attribute: {value.upper() for value in rule.values} for rule in rules}
     chosen = files[:: max(1, len(files) // _LOOKED_AT)]
-    return bool(wanted) and any(_fits(header, wanted) for header in _headers(chosen, list(wanted)))
+    return bool(wanted) and any(_fits(header, wanted) for header in _headers(chosen))
 
 
-def _headers(files: Sequence[Path], attributes: list[str]) -> Iterator[Dataset]:
+def _headers(files: Sequence[Path]) -> Iterator[Dataset]:
     for file in files:
-        try:
-            header = dcmread(file, stop_before_pixels=True, specific_tags=[*attributes, "RequestAttributesSequence"])
+        with suppress(NotReadableError):
+            header = read_header(file)
             yield header
-            yield from header.get("RequestAttributesSequence") or ()
-        except (OSError, ValueError, AttributeError, NotImplementedError, InvalidDicomError):
-            continue
+            yield from items(header, "RequestAttributesSequence")
 
 
 def _fits(header: Dataset, wanted: dict[str, set[str]]) -> bool:

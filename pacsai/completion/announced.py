@@ -19,6 +19,8 @@ from pacsai.completion.holdings import Listed
 from pacsai.spool import Spool
 from pacsai.spool.intake import make_folder
 
+log = structlog.get_logger()
+
 IN_PROGRESS, COMPLETED, DISCONTINUED, AVAILABLE = "IN PROGRESS", "COMPLETED", "DISCONTINUED", "AVAILABLE"
 _STATES = (IN_PROGRESS, COMPLETED, DISCONTINUED)
 _TO_BE_HAD = ("ONLINE", "NEARLINE")
@@ -54,10 +56,13 @@ class Board:
         self._open: dict[str, dict[Path, Announcement]] = {}
 
     def load(self) -> None:
-        """Read what earlier runs kept."""
+        """Read what earlier runs kept; a damaged file stops no start."""
         for path in self._folder.glob("*/*.json"):
-            said = json.loads(path.read_bytes())
-            self._enter(path, Announcement(**said | {"images": tuple(said["images"])}))
+            try:
+                said = json.loads(path.read_bytes())
+                self._enter(path, Announcement(**said | {"images": tuple(said["images"])}))
+            except (OSError, ValueError, KeyError, TypeError):
+                log.warning("an announcement cannot be read; it is left out", file=path.name)
 
     def put(self, key: str, announcement: Announcement) -> None:
         """Keep an announcement; when this returns it survives a power cut. One that stands already is replaced."""

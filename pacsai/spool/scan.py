@@ -45,7 +45,11 @@ def _bring_up_study(index: SpoolIndex, folder: Path) -> int:
         index.forget(sop_key)
     unknown = files.keys() - known
     for sop_key in unknown:
-        entry = Entry(folder.name, sop_key, part10.read_head(files[sop_key]).sop_instance_uid, "")
+        try:
+            entry = Entry(folder.name, sop_key, part10.read_head(files[sop_key]).sop_instance_uid, "")
+        except ValueError:
+            log.error("a damaged file in the spool is left out", folder=folder.name, file=files[sop_key].name)
+            continue
         index.add([(entry, about["study_instance_uid"])], files[sop_key].stat().st_mtime)
     if not files:
         index.know(folder.name, about["study_instance_uid"])  # purged: its story is told on

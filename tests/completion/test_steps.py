@@ -261,6 +261,7 @@ def test_the_board_is_the_same_after_a_restart_and_names_no_file_by_what_a_peer_
     old = Announcement("2.25.5", "COMPLETED", (), time.time() - 8 * 86400)
     board.put(Spool.key("old"), old)
     board.put(Spool.key("../y"), known)
+    next((tmp_path / "announced").glob("*/*.json")).with_name("torn.json").write_text('{"state": ')
     again = Board(tmp_path / "announced")
     again.load()
     assert again.under(Spool.key("../y")) == again.of("../../x") == [known]

@@ -112,7 +112,6 @@ def test_a_pdu_of_four_gibibytes_ends_the_connection(node: RunningNode, associat
     assert "PDU" in event["reason"]
 
 
-@pytest.mark.xfail(strict=False, reason=RECEIVER)
 @pytest.mark.parametrize("said", [b"", b"\x1f345\x9e", wire.association_request(CONTEXTS)])
 def test_connections_that_are_gone_take_no_place(node: RunningNode, said: bytes) -> None:
     with watched(node):

@@ -249,6 +249,13 @@ def test_a_start_sweeps_unfinished_files_and_follows_the_folders(spool: Spool, t
     assert spool.receive(arrival("7.1", study="7"), NOON) is Reception.NEW
 
 
+def test_a_damaged_file_keeps_no_node_from_starting(spool: Spool) -> None:
+    spool.receive(arrival("1.2.3.1"), NOON)
+    (spool.instances_folder(STUDY) / "damaged.dcm").write_bytes(b"")
+    spool.start()
+    assert spool.complete(0, second(5)) == (STUDY,)
+
+
 RECEIVING = """
 import sys
 from datetime import UTC, datetime
