@@ -108,6 +108,7 @@ def _texts(item: Dataset) -> list[str]:
     return [str(item.TextValue), *below] if "TextValue" in item else below
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_that_did_not_arrive_are_fetched_before_the_analysis(tmp_path: Path, study: Path, kind: str) -> None:
     uid = uid_of(study)
@@ -123,6 +124,7 @@ def test_images_that_did_not_arrive_are_fetched_before_the_analysis(tmp_path: Pa
         assert not any("archive lists" in text for text in _texts(report))
 
 
+@pytest.mark.slow
 def test_what_the_archive_lists_and_cannot_give_is_written_in_the_report(tmp_path: Path, study: Path) -> None:
     uid = uid_of(study)
     part = without_last(study, tmp_path / "part", number=1)
@@ -138,6 +140,7 @@ def test_what_the_archive_lists_and_cannot_give_is_written_in_the_report(tmp_pat
         assert node.jobs() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(PYNETDICOM_SOCKET)
 def test_an_archive_that_does_not_answer_holds_nothing_up(tmp_path: Path, study: Path) -> None:
     uid = uid_of(study)
@@ -149,6 +152,7 @@ def test_an_archive_that_does_not_answer_holds_nothing_up(tmp_path: Path, study:
         assert "cannot be asked" in only["reason"]
 
 
+@pytest.mark.slow
 def test_an_archive_that_accepts_and_says_nothing_holds_a_study_up_for_the_time_that_is_allowed(
     tmp_path: Path, study: Path
 ) -> None:

@@ -42,6 +42,7 @@ def delivered(node: RunningNode, uid: str) -> int:
     return sum(event["event"] == "delivered" for event in node.events(uid))
 
 
+@pytest.mark.slow
 def test_the_report_of_a_late_image_names_the_report_before(tmp_path: Path) -> None:
     paths = ct(tmp_path / "study")
     late = tmp_path / "late"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pydicom import dcmread
 
 from tests.nodes import serving, wait_until, write_site
@@ -13,6 +14,7 @@ from tests.phantoms import write_ct_series
 from tests.toys import toy_pipeline
 
 
+@pytest.mark.slow
 def test_a_rejected_image_is_no_evidence_of_the_next_result(tmp_path: Path) -> None:
     array = np.full((8, 24, 32), -800, np.int16)
     array[3:6, 10:16, 12:18] = 40
