@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import structlog
 from pydicom.dataset import Dataset
 
 from pacsai import durable
