@@ -16,7 +16,7 @@ import structlog
 from pacsai import faults, notices
 from pacsai.archive import open_archive
 from pacsai.commitment import Commitment
-from pacsai.completion import Evidence
+from pacsai.completion import Evidence, Steps
 from pacsai.config import Site
 from pacsai.dicom.scp import Receiver
 from pacsai.jobs import Jobs
@@ -49,6 +49,7 @@ class Node:
         archive = open_archive(site)
         self.commitment = Commitment(site, self.spool, archive)
         self.evidence = Evidence(site, self.spool)
+        self.steps = Steps(site, self.spool)
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
         self._on_lost = on_lost
@@ -67,6 +68,7 @@ class Node:
         self.commitment.start()
         self.retention.start()
         self.evidence.start()
+        self.steps.start()
         self._watcher.start()
         return self
 
@@ -103,7 +105,7 @@ class Node:
 
     def _handlers(self) -> dict[tuple[notices.Service, str], notices.Handler]:
         """Return who deals with which notice."""
-        return self.commitment.handlers()
+        return self.commitment.handlers() | self.steps.handlers()
 
     def _watch(self) -> None:
         """Submit each study that has been quiet long enough, once for each revision of it.
@@ -120,7 +122,7 @@ class Node:
     def _try_to_submit(self) -> None:
         """Submit what is complete; a study that cannot be submitted holds up no other."""
         try:
-            complete = self.spool.complete(self.site.study.quiet_s, datetime.now(UTC))
+            complete = self.spool.complete(self.site.study.quiet_s, datetime.now(UTC), self.steps.complete())
         except Exception:
             log.exception("the complete studies could not be found; trying again")
             return
@@ -132,7 +134,7 @@ class Node:
 
     def _submit(self, study_instance_uid: str) -> None:
         revision = self.spool.revision(study_instance_uid)
-        if not self.evidence.settled(study_instance_uid, revision):
+        if not self._settled(study_instance_uid, revision):
             return
         faults.point("completion.before_submit")
         urgent = is_urgent(self.spool.instances(study_instance_uid), self.site.study.priority)
@@ -141,7 +143,14 @@ class Node:
         if urgent:
             self.spool.story_of(study_instance_uid).tell("urgent", revision=revision)
         self.spool.mark_submitted(study_instance_uid, revision)
+        self.steps.submitted(study_instance_uid)
         faults.point("completion.marked")
+
+    def _settled(self, study_instance_uid: str, revision: str) -> bool:
+        """Return whether all evidence is in: of a modality at work, of the archive, then of what was announced."""
+        if self.steps.running(study_instance_uid, revision) or not self.evidence.settled(study_instance_uid, revision):
+            return False
+        return self.steps.settled(study_instance_uid, revision)
 
 
 def site_packages(site: Site) -> tuple[Package, ...]:

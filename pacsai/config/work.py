@@ -45,6 +45,9 @@ class StudySettings(Settings):
         analysed. For archives of kind dimse, which must know this node as a C-MOVE destination, and dicomweb.
     fetch_wait_s : float
         How long a study may be held up by that.
+    mpps_wait_s : float
+        How long a quiet study waits for a procedure step that is in progress (MPPS), and for images that a modality
+        (MPPS) or an archive (IAN) announced; a new image starts this time anew.
     priority : tuple of PriorityRule
         Any of them makes a study urgent.
     """
@@ -52,6 +55,7 @@ class StudySettings(Settings):
     quiet_s: float = Field(default=10, gt=0)
     evidence: bool = False
     fetch_wait_s: float = Field(default=120, gt=0)
+    mpps_wait_s: float = Field(default=600, gt=0)
     priority: tuple[PriorityRule, ...] = (
         PriorityRule(attribute="RequestedProcedurePriority", values=("STAT", "HIGH")),
     )

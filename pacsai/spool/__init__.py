@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -142,10 +142,13 @@ class Spool:
 
     # Completion
 
-    def complete(self, quiet_s: float, now: datetime) -> tuple[str, ...]:
-        """Return the Study Instance UIDs that have news, and had no new instance for `quiet_s`."""
+    def complete(self, quiet_s: float, now: datetime, at_once: Collection[str] = ()) -> tuple[str, ...]:
+        """Return the Study Instance UIDs that have news, and had no new instance for `quiet_s`, or are `at_once`."""
         ready = []
-        for study_instance_uid, submitted in self._index.waiting(now.timestamp() - quiet_s).items():
+        waiting = self._index.waiting(now.timestamp() - quiet_s)
+        if at_once:
+            waiting |= {uid: said for uid, said in self._index.waiting(float("inf")).items() if uid in at_once}
+        for study_instance_uid, submitted in waiting.items():
             revision = self.revision(study_instance_uid)
             if revision == submitted:
                 self.mark_submitted(study_instance_uid, revision)
