@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -135,16 +134,14 @@ def _rotated(receivers: Sequence[str], by: int) -> list[str]:
 def _run(name: str, files: Sequence[Path], warmers: Sequence[Path], folder: Path) -> Run:
     kind, count = KINDS[name], len(warmers)
     folder.mkdir()
-    try:
-        with kind.start(folder) as receiver:
-            _seconds(kind.senders(receiver, warmers, count))
-            os.sync()
-            before = _settled_cpu_s(receiver)
-            seconds = _seconds(kind.senders(receiver, files, count))
-            _wait_until_kept(name, receiver, files)
-            cpu_s = _settled_cpu_s(receiver) - before
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    # Folders stay until the last run: ext4 looks for a free inode long where files were deleted a minute ago.
+    with kind.start(folder) as receiver:
+        _seconds(kind.senders(receiver, warmers, count))
+        os.sync()
+        before = _settled_cpu_s(receiver)
+        seconds = _seconds(kind.senders(receiver, files, count))
+        _wait_until_kept(name, receiver, files)
+        cpu_s = _settled_cpu_s(receiver) - before
     megabytes = sum(path.stat().st_size for path in files) / 1e6
     return Run(
         receiver=name, associations=count, instances=len(files), megabytes=megabytes, seconds=seconds, cpu_s=cpu_s
