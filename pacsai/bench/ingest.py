@@ -89,7 +89,7 @@ def measure(
     BenchError
         When a sender failed or a receiver did not keep every image.
     """
-    runs = []
+    runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="pacsai-bench-", dir=folder) as place:
         slices, warmers = Path(place, "slices"), Path(place, "warmers")
         slices.mkdir()
@@ -99,7 +99,7 @@ def measure(
         for repeat in range(repeats):
             for count in associations:
                 for name in _rotated(receivers, repeat):
-                    runs.append(_run(name, files, first[:count], Path(place, "receiver")))
+                    runs.append(_run(name, files, first[:count], Path(place, f"run-{len(runs)}")))
                     told(runs[-1])
     return runs
 

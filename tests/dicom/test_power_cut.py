@@ -139,7 +139,7 @@ def lost(point: Path, acknowledged: Iterable[Path]) -> list[str]:
 
 def digests(files: Iterable[Path]) -> Iterator[str]:
     for path in files:
-        with contextlib.suppress(struct.error):  # a file with a name and no content holds no instance
+        with contextlib.suppress(ValueError):  # a file with a name and no content holds no instance
             yield part10.digest_of_file(path)
 
 

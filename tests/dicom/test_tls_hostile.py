@@ -188,7 +188,7 @@ def test_an_association_that_falls_silent_in_a_pdu_is_aborted_on_time(
     tls_args = (client_context(papers.settings("client")), "127.0.0.1")
     association = entity.associate("127.0.0.1", node.receiver.tls_port, ae_title="PACSAI", tls_args=tls_args)
     assert association.is_established
-    association.dul.socket.send(struct.pack(">BxL", 4, 1000) + bytes(500))  # half of a P-DATA-TF
+    association.dul.socket.send(struct.pack(">BxLLBB", 4, 1000, 996, 1, 3) + bytes(494))  # half of a P-DATA-TF
     began = time.monotonic()
     assert echo_s() < 2
     until(lambda: bool(association.is_aborted))
