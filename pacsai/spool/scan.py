@@ -17,7 +17,7 @@ def sweep(folder: Path) -> int:
     """Delete the temporary files that a crash left anywhere under `folder`; return how many there were."""
     unfinished = list(folder.rglob(".*.part"))
     for path in unfinished:
-        path.unlink()
+        path.unlink(missing_ok=True)
     return len(unfinished)
 
 
