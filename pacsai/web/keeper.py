@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 import structlog
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pacsai.config import Limits
 from pacsai.dicom.decoders import decodable_syntaxes
 from pacsai.dicom.identity import Identity, Refusal
+from pacsai.dicom.inflate import DEFLATED
 from pacsai.dicom.scp.negotiation import STORAGE
 from pacsai.spool import Reception, Spool
 from pacsai.spool.intake import Incoming
@@ -21,7 +21,6 @@ from pacsai.web.filehead import FileHead
 
 log = structlog.get_logger()
 
-DEFLATED = str(DeflatedExplicitVRLittleEndian)
 _RETRY_S = 10.0
 
 

@@ -98,6 +98,7 @@ class Conversation:
                 if kind == wire.P_DATA:
                     self._take(length)
                 elif kind == wire.RELEASE_RQ:
+                    self._reader.whole(4)  # closing on unread bytes would take the reply back
                     self._line.send(wire.RELEASE_REPLY)
                     return
                 elif kind == wire.ABORT:

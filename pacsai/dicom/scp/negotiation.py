@@ -43,17 +43,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """An A-ASSOCIATE-AC PDU, and the contexts it accepts by their ids.
-
-    Attributes
-    ----------
-    longest_pdu : int
-        What the peer takes, 0 for any.
-    """
+    """An A-ASSOCIATE-AC PDU, and the contexts it accepts by their ids."""
 
     answer: bytes
     contexts: dict[int, Context]
-    longest_pdu: int
 
 
 def titles(request: bytes) -> tuple[str, str]:
@@ -87,7 +80,6 @@ class Negotiator:
             return Agreement(
                 answer=self._accepted(asked, contexts, roles),
                 contexts={cast(int, one.context_id): _context(one) for one in contexts if one.result == 0},
-                longest_pdu=asked.maximum_length_received or 0,
             )
         except Exception as error:  # whatever a parser makes of hostile bytes
             raise ValueError("the association request cannot be understood") from error
