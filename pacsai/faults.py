@@ -12,10 +12,10 @@ import signal
 from itertools import count
 
 POINTS = {
-    "intake.arrived": "all bytes of an instance are in its file, which is not flushed",
-    "intake.flushed": "the file is flushed and has no name",
-    "intake.named": "the file has its name, its folder is not flushed",
-    "intake.kept": "file and folder are flushed",
+    "intake.arrived": "all bytes of an instance are in its file, and not on the disk",
+    "intake.flushed": "the bytes are on the disk, and have no name",
+    "intake.named": "the file has its name, which is not flushed",
+    "intake.kept": "file and name are flushed",
     "receiver.before_answer": "an instance is kept, its sender has no answer",
     "receiver.before_report": "senders have their answers, the gate knows nothing of what was kept",
     "gate.before_enter": "the gate knows what was kept, the index does not",

@@ -44,24 +44,30 @@ class Disk:
 
     @contextmanager
     def as_it_is(self) -> Iterator[Path]:
-        """Mount a copy of what the image holds now; gives the folder."""
+        """Mount a copy of what the image holds now, checked as a start of the system would; gives the folder."""
         copy, point = self.image.with_name("copy.img"), self.point.with_name("copy")
         shutil.copyfile(self.image, copy)
+        checked = subprocess.run(["e2fsck", "-y", "-f", copy], capture_output=True, text=True)
+        assert checked.returncode in (0, 1), f"this cannot be repaired: {checked.stdout}"
         with _mounted(copy, point):
             yield point
 
 
 @contextmanager
-def disk(folder: Path, size_mb: int = 256) -> Iterator[Disk]:
-    """Make a disk in `folder`; skips where image files cannot be mounted, in CI too: that is no missing program."""
+def disk(folder: Path, size_mb: int = 256, *, journal: bool = True) -> Iterator[Disk]:
+    """Make a disk in `folder`, perhaps without a journal.
+
+    Skips where image files cannot be mounted, in CI too: that is no missing program.
+    """
     if os.geteuid():
         pytest.skip("only root can mount an image file")
-    needs("mkfs.ext4", "mount", "umount")
+    needs("mkfs.ext4", "e2fsck", "mount", "umount")
     image = folder / "disk.img"
     with image.open("wb") as file:
         file.truncate(size_mb << 20)
     options = ["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
-    subprocess.run(["mkfs.ext4", *options, image], check=True, capture_output=True)
+    without = [] if journal else ["-O", "^has_journal"]
+    subprocess.run(["mkfs.ext4", *options, *without, image], check=True, capture_output=True)
     with _mounted(image, folder / "disk"):
         yield Disk(image, folder / "disk")
 

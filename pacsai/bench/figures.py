@@ -12,6 +12,7 @@ from typing import Any
 
 from pacsai.bench.ingest import Run, medians
 from pacsai.bench.receivers import dcmtk
+from pacsai.spool.flushing import file_system
 
 BESIDE = ("storescp", "floor", "floor-storescu", "orthanc")
 """What the others are compared with. A receiver that does not flush is compared with a floor that does not."""
@@ -102,20 +103,10 @@ def machine(folder: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.release(),
         "load_5_min": round(os.getloadavg()[1], 1),
-        "file_system": file_system(folder),
+        "file_system": file_system(folder)[0],
         "storescu": _first_line(dcmtk("storescu"), "--version"),
         "orthanc": _first_line("Orthanc", "--version"),
     }
-
-
-def file_system(folder: Path) -> str:
-    """Return the type of the file system that `folder` lies on, "ext4" or "tmpfs" for example; "" where unknown."""
-    best, found = Path(), ""
-    for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
-        _, where, kind, *_ = line.split()
-        if folder.resolve().is_relative_to(where) and len(where) >= len(str(best)):
-            best, found = Path(where), kind
-    return found
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -90,10 +90,10 @@ def python_module(folder: Path, ae_title: str, module: str, *options: str) -> It
 
 
 @contextmanager
-def storescp(folder: Path) -> Iterator[Running]:
-    """Run DCMTK's storescp: a process for each association, bytes as received, its largest PDU, no fsync."""
+def storescp(folder: Path, *options: str) -> Iterator[Running]:
+    """Run DCMTK's storescp: a process for each association, bytes as received, no fsync."""
     port = free_port()
-    command = [*NO_DELAY_FOR, dcmtk("storescp"), "--fork", "+B", "-pdu", "131072", "-od", str(folder), str(port)]
+    command = [*NO_DELAY_FOR, dcmtk("storescp"), "--fork", "+B", *options, "-od", str(folder), str(port)]
     with running(command, folder.with_suffix(".log"), ready=lambda: listens(port)) as pid:
         yield Running(pid, port, "STORESCP", folder)
 
@@ -128,6 +128,7 @@ KINDS: dict[str, Kind] = {
     "pacsai": Kind(lambda folder: python_module(folder, "PACSAI", "receiver"), storescu),
     "pacsai-no-fsync": Kind(lambda folder: python_module(folder, "PACSAI", "receiver", "--no-fsync"), storescu),
     "storescp": Kind(storescp, storescu),
+    "storescp-128k": Kind(lambda folder: storescp(folder, "-pdu", "131072"), storescu),
     "orthanc": Kind(orthanc, storescu),
     "pynetdicom": Kind(lambda folder: python_module(folder, "PLAIN", "plain"), storescu),
     "floor": Kind(lambda folder: python_module(folder, "", "floor", "receive"), bare_sender),

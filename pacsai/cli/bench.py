@@ -43,10 +43,11 @@ def ingest(
     from pacsai.bench import figures
     from pacsai.bench.ingest import BenchError, measure, sender_start_s
     from pacsai.peers import PeerError
+    from pacsai.spool.flushing import file_system
 
     names, counts = _receivers(only), _counts(associations, instances)
     place = folder or Path(tempfile.gettempdir())
-    if figures.file_system(place) == "tmpfs":
+    if file_system(place)[0] == "tmpfs":
         errors.print(f"[yellow]{figures.TMPFS_WARNING}[/]", highlight=False)
     try:
         runs = measure(names, counts, instances=instances, repeats=repeats, folder=place, told=_tell)

@@ -166,6 +166,10 @@ def check_depth(data: View, transfer_syntax_uid: str, limit: int = SEQUENCE_DEPT
         pass
 
 
+_HEADS = [tuple(Struct(order + form).unpack_from for form in ("HH2sH", "HHL", "L")) for order in "<>"]
+"""Readers of the heads of elements: explicit, implicit, and a length of 32 bits; little and big endian."""
+
+
 class _Walker:
     """Reads heads of elements at given places, and finds where elements end."""
 
@@ -177,11 +181,8 @@ class _Walker:
         allowance: Allowance | None = None,
         deep: bool = False,
     ) -> None:
-        order = ">" if transfer_syntax_uid == ExplicitVRBigEndian else "<"
         self._data = data
-        self._explicit = Struct(f"{order}HH2sH").unpack_from
-        self._implicit = Struct(f"{order}HHL").unpack_from
-        self._long = Struct(f"{order}L").unpack_from
+        self._explicit, self._implicit, self._long = _HEADS[transfer_syntax_uid == ExplicitVRBigEndian]
         self._depth = depth
         self._allowance = allowance or Allowance(len(data))  # no element takes less than a byte
         self._deep = deep

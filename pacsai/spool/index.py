@@ -106,14 +106,15 @@ class SpoolIndex:
 
     def add(self, entries: Sequence[tuple[Entry, str]], arrived_s: float) -> Added:
         """Enter instances, each with its Study Instance UID; their studies wait for completion again."""
-        woken, elsewhere = [], []
         with self._transaction() as db:
-            for entry, study_instance_uid in entries:
-                owner = _study_of(db, entry.sop_key)
-                if owner not in (None, entry.study_key):
-                    elsewhere.append(entry)
-                elif _add(db, entry, study_instance_uid, arrived_s):
-                    woken.append(study_instance_uid)
+            owners: dict[str, str] = {}
+            for entry, _ in entries:
+                owners.setdefault(entry.sop_key, _study_of(db, entry.sop_key) or entry.study_key)
+            elsewhere = [entry for entry, _ in entries if owners[entry.sop_key] != entry.study_key]
+            own = [(entry, uid) for entry, uid in entries if owners[entry.sop_key] == entry.study_key]
+            db.executemany("INSERT OR IGNORE INTO instance VALUES (?, ?, ?, ?)", [_row(entry) for entry, _ in own])
+            studies = {entry.study_key: uid for entry, uid in own}
+            woken = [uid for study_key, uid in studies.items() if _wake(db, study_key, uid, arrived_s)]
         return Added(woken, elsewhere)
 
     def note_digest(self, sop_key: str, sha256: str) -> None:
@@ -194,16 +195,15 @@ def _study_of(db: sqlite3.Connection, sop_key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _add(db: sqlite3.Connection, entry: Entry, study_instance_uid: str, arrived_s: float) -> bool:
-    """Enter an instance; tell whether its study did not wait for completion before."""
-    db.execute("INSERT OR IGNORE INTO study VALUES (?, ?, 0, '', 0)", (entry.study_key, study_instance_uid))
-    (waiting,) = db.execute("SELECT pending FROM study WHERE study_key = ?", (entry.study_key,)).fetchone()
+def _row(entry: Entry) -> tuple[str, str, str, str]:
+    return entry.sop_key, entry.study_key, entry.sop_instance_uid, entry.sha256
+
+
+def _wake(db: sqlite3.Connection, study_key: str, study_instance_uid: str, arrived_s: float) -> bool:
+    """Note that something of a study came; tell whether it did not wait for completion before."""
+    db.execute("INSERT OR IGNORE INTO study VALUES (?, ?, 0, '', 0)", (study_key, study_instance_uid))
+    (waiting,) = db.execute("SELECT pending FROM study WHERE study_key = ?", (study_key,)).fetchone()
     db.execute(
-        "INSERT OR IGNORE INTO instance VALUES (?, ?, ?, ?)",
-        (entry.sop_key, entry.study_key, entry.sop_instance_uid, entry.sha256),
-    )
-    db.execute(
-        "UPDATE study SET pending = 1, last_arrival = max(last_arrival, ?) WHERE study_key = ?",
-        (arrived_s, entry.study_key),
+        "UPDATE study SET pending = 1, last_arrival = max(last_arrival, ?) WHERE study_key = ?", (arrived_s, study_key)
     )
     return not waiting

@@ -1,8 +1,8 @@
 """Intake: the way of one instance from the network to its durable file. Several processes keep instances at once.
 
-An instance is written to a file without a name while it arrives, flushed, given its name, and the folder flushed; only
-then is it kept. A file without a name vanishes with its process, so that a crash leaves nothing to sweep. The index is
-only read here: the node's own process enters what the others have kept.
+An instance is written to a file without a name while it arrives, brought to the disk, given its name, and that made
+durable as well (flushing.py); only then is it kept. A file without a name vanishes with its process, so that a crash
+leaves nothing to sweep. The index is only read here: the node's own process enters what the others have kept.
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from pacsai import durable, faults
 from pacsai.dicom import part10
 from pacsai.dicom.identity import Identity
+from pacsai.spool.flushing import Flushing, Unflushed, flushing_on
 from pacsai.spool.index import StudyOf
 from pacsai.story import Story
 
 _OPEN_FOLDERS = 64
+_SPARE_FILES = 4
 _IDLE_S = 2.0
 
 
@@ -77,14 +81,23 @@ class Intake:
         self._studies = data / "spool"
         self._quarantine = data / "quarantine"
         self._study_of = study_of
-        self._flush: Callable[[int], None] = os.fsync if flushed else _leave
+        self._flushed = flushed
+        self._spare = _Spare(self._studies)
         self._folders = _Folders(self._studies)
+
+    @cached_property
+    def _flushing(self) -> Flushing:
+        return flushing_on(self._studies) if self._flushed else Unflushed()
 
     def begin(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Incoming:
         """Return a new unnamed file for the data set of an instance that is about to arrive; raises SpoolFull."""
         with told_as_full():
             head = part10.head(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
-            return Incoming(self._studies, head, transfer_syntax_uid)
+            return Incoming(self._spare.taken() or new_file(self._studies), head, transfer_syntax_uid)
+
+    def get_ready(self) -> None:
+        """Make the next file ahead, while the sender looks for its next image: it takes as long as 100 kB do."""
+        self._spare.provide()
 
     def keep(self, incoming: Incoming, said: Identity) -> Kept:
         """Give what arrived its place; when this returns, it survives a power cut.
@@ -105,7 +118,7 @@ class Intake:
                 with suppress(FileNotFoundError):  # it was purged just now
                     return Kept(said.study_instance_uid, said.sop_instance_uid, self._compare(incoming, said, there))
             faults.point("intake.arrived")
-            self._flush(incoming.descriptor)
+            self._flushing.before_name(incoming.descriptor)
             faults.point("intake.flushed")
             reception = self._name(incoming, said, study_key, sop_key)
             faults.point("intake.kept")
@@ -117,7 +130,7 @@ class Intake:
                 with self._folders.opened(study_key, said.study_instance_uid) as folder:
                     incoming.give_name(f"{sop_key}.dcm", folder)
                     faults.point("intake.named")
-                    self._flush(folder)
+                    self._flushing.after_name(incoming.descriptor, folder)
                 return Reception.NEW
             except FileExistsError:
                 kept = self._studies / study_key / "instances" / f"{sop_key}.dcm"
@@ -143,7 +156,7 @@ class Intake:
         make_folder(folder)
         path = folder / f"{digest[:32]}.dcm"
         if not path.exists():
-            self._flush(incoming.descriptor)
+            os.fsync(incoming.descriptor)
             incoming.name_in(path)
             self._tell_conflict(said, incoming.transfer_syntax_uid, kept, path)
         return Reception.CONFLICT
@@ -168,8 +181,52 @@ class Intake:
         self._folders.close_idle()
 
     def close(self) -> None:
-        """Close the folders that are held open."""
+        """Close what is held open."""
         self._folders.close()
+        self._spare.close()
+
+
+class OpenFile(NamedTuple):
+    """A new file, open: its descriptor, and its path where it has one."""
+
+    descriptor: int
+    named: Path | None = None
+
+
+def new_file(folder: Path) -> OpenFile:
+    """Return a new file on the file system of `folder`, without a name where that can be."""
+    try:
+        return OpenFile(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o640))
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+            raise
+    # A file system without unnamed files (NFS, some FUSE): a crash leaves a .part, which the start sweeps.
+    descriptor, name = tempfile.mkstemp(prefix=".arriving.", suffix=".part", dir=folder)
+    return OpenFile(descriptor, Path(name))
+
+
+class _Spare:
+    """Unnamed files made ahead, a few; those that are left vanish with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: deque[OpenFile] = deque()
+
+    def provide(self) -> None:
+        """Make one more; where that fails it fails again when it is needed, and is answered then."""
+        if len(self._files) < _SPARE_FILES:
+            with suppress(OSError):
+                self._files.append(OpenFile(os.open(self._folder, os.O_TMPFILE | os.O_RDWR, 0o640)))
+
+    def taken(self) -> OpenFile | None:
+        try:
+            return self._files.popleft()
+        except IndexError:
+            return None
+
+    def close(self) -> None:
+        while file := self.taken():
+            os.close(file.descriptor)
 
 
 class Incoming:
@@ -181,17 +238,9 @@ class Incoming:
         Of the open file; what is written to it follows what is there.
     """
 
-    def __init__(self, folder: Path, head: bytes, transfer_syntax_uid: str) -> None:
+    def __init__(self, file: OpenFile, head: bytes, transfer_syntax_uid: str) -> None:
         self.transfer_syntax_uid = transfer_syntax_uid
-        self._named: Path | None = None
-        try:
-            self.descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o640)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
-                raise
-            # A file system without unnamed files (NFS, some FUSE): a crash leaves a .part, which the start sweeps.
-            self.descriptor, name = tempfile.mkstemp(prefix=".arriving.", suffix=".part", dir=folder)
-            self._named = Path(name)
+        self.descriptor, self._named = file
         self._head_bytes = len(head)
         os.write(self.descriptor, head)
 
@@ -322,10 +371,6 @@ def make_folder(folder: Path) -> None:
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         durable.sync_folder(folder.parent)
-
-
-def _leave(descriptor: int) -> None:
-    """Flush nothing."""
 
 
 @contextmanager

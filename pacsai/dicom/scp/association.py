@@ -48,6 +48,9 @@ class Sink(Protocol):
     def end(self) -> Answer:
         """Return the answer to the request, after the last fragment."""
 
+    def answered(self) -> None:
+        """Do what may be done while the peer makes up its next request."""
+
     def close(self) -> None:
         """Let go, where the association ends in between."""
 
@@ -149,7 +152,7 @@ class Conversation:
             raise Violation("a response comes where none was asked for", wire.UNEXPECTED_PDU)
         sink = self._sink_for(request)
         if not request.has_data_set:
-            self._answer(request, sink.end())
+            self._answer(request, sink)
             return
         self._request, self._sink = request, sink
 
@@ -174,12 +177,14 @@ class Conversation:
         if last:
             request, sink = self._request, self._sink
             self._request = self._sink = None
-            self._answer(request, sink.end())
+            self._answer(request, sink)
 
-    def _answer(self, request: Command, answer: Answer) -> None:
+    def _answer(self, request: Command, sink: Sink) -> None:
+        answer = sink.end()
         encoded = commands.response(request, answer.status, answer.comment)
         value = _PDV.pack(len(encoded) + 2, self._context_id, _COMMAND | _LAST) + encoded
         self._line.send(struct.pack(">BxL", wire.P_DATA, len(value)) + value)
+        sink.answered()
 
 
 class Ignoring:
@@ -194,6 +199,9 @@ class Ignoring:
     def end(self) -> Answer:
         """See `Sink`."""
         return self._answer
+
+    def answered(self) -> None:
+        """See `Sink`."""
 
     def close(self) -> None:
         """See `Sink`."""
@@ -243,6 +251,9 @@ class NoticeSink:
             return Answer(PROCESSING_FAILURE, "cannot be kept now")
         self._visit.outcomes[cast(str, self._service)] += 1
         return Answer(SUCCESS)
+
+    def answered(self) -> None:
+        """See `Sink`."""
 
     def close(self) -> None:
         """See `Sink`."""

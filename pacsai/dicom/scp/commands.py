@@ -87,16 +87,16 @@ def response(request: Command, status: int, comment: str = "") -> bytes:
 
 
 def _values(encoded: bytes | bytearray) -> dict[int, bytes]:
-    values = {}
-    at, end = 0, len(encoded)
+    values, whole = {}, bytes(encoded)
+    at, end, head = 0, len(whole), _ELEMENT.unpack_from
     while at < end:
         if end - at < 8:
             raise ValueError("a command element is cut off")
-        group, element, length = _ELEMENT.unpack_from(encoded, at)
-        if group or length > end - at - 8:
+        group, element, length = head(whole, at)
+        begin, at = at + 8, at + 8 + length
+        if group or at > end:
             raise ValueError("not a command set")
-        values[element] = bytes(encoded[at + 8 : at + 8 + length])
-        at += 8 + length
+        values[element] = whole[begin:at]
     return values
 
 
@@ -110,7 +110,9 @@ def _number(values: dict[int, bytes], element: int, default: int | None = None) 
 
 
 def _uid(values: dict[int, bytes], *elements: int) -> str:
-    found = next((values[element] for element in elements if element in values), b"")
+    found = b""
+    for element in reversed(elements):
+        found = values.get(element, found)
     return found.rstrip(b"\x00 ").decode("ascii", errors="replace")
 
 

@@ -86,6 +86,10 @@ class Store:
             sink.refusal = _no_room(error)
         return sink
 
+    def get_ready(self) -> None:
+        """Do ahead what the next instance will need."""
+        self._intake.get_ready()
+
     def keep(self, incoming: Incoming, said: Identity) -> Reception:
         """Keep what has arrived; raises Refusal."""
         try:
@@ -158,6 +162,10 @@ class StoreSink:
         if reception is Reception.CONFLICT:
             return Answer(KEPT_ANOTHER, "other bytes are kept under this SOP Instance UID")
         return Answer(SUCCESS)
+
+    def answered(self) -> None:
+        """Make the next file ahead."""
+        self._store.get_ready()
 
     def close(self) -> None:
         """Throw away what has come, where the association ended before the data set did."""

@@ -44,7 +44,7 @@ from pacsai.story import Story
 log = structlog.get_logger()
 
 _TICK_S = 1.0
-_REPORT_S = 0.05
+_REPORT_S = 0.2
 _REPORT_AT_ONCE = 200
 """So many fit into one message of the channel."""
 
