@@ -152,8 +152,8 @@ def _run(name: str, files: Sequence[Path], warmers: Sequence[Path], folder: Path
 def _leave_memory(folder: Path) -> None:
     """Let the system forget what it holds of these files.
 
-    Each run then writes into memory that earlier ones used; what a virtual machine has not touched before, its host must
-    find first, and writing takes up to nine times as long.
+    Each run then writes into memory that earlier ones used; what a virtual machine has not touched before, its host has
+    to find first, and writing takes up to nine times as long.
     """
     os.sync()
     for parent, _, names in os.walk(folder):
