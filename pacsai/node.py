@@ -55,7 +55,8 @@ class Node:
         self._on_lost = on_lost
         work = StudyWork(site, self.spool, self.packages, archive, self._ending, self.commitment.delivered)
         self.jobs = self._jobs_for(work)
-        self.retention = Retention(site, self.spool, self.commitment.ledger, self.jobs.list)
+        self.commitment.leads = self.jobs.leads
+        self.retention = Retention(site, self.spool, self.commitment.ledger, self.jobs.list, leads=self.jobs.leads)
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
     def __enter__(self) -> Node:

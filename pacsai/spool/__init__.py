@@ -56,7 +56,8 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True)
         self._index = SpoolIndex(data / "index.db")
         self._intake = Intake(data, self._index.study_of)
-        self._looking_through = threading.Lock()
+        self._lock = data / "spool.lock"
+        """Of who looks through the folders, or purges: a look would enter again what is just being deleted."""
         self._noting = threading.Lock()
         self._told_complete: set[tuple[str, str]] = set()
         self.story = Story(data / "story.jsonl")
@@ -64,10 +65,11 @@ class Spool:
 
     def start(self) -> None:
         """Sweep what a crash left unfinished, and bring the index up to the folders. Once, before anything arrives."""
-        for folder in purging.begun(self._studies):
-            purging.finish(folder, self._index)
-        swept = scan.sweep(self._studies) + scan.sweep(self._quarantine)
-        entered = scan.bring_up(self._index, self._studies)
+        with durable.alone(self._lock):
+            for folder in purging.begun(self._studies):
+                purging.finish(folder, self._index)
+            swept = scan.sweep(self._studies) + scan.sweep(self._quarantine)
+            entered = scan.bring_up(self._index, self._studies)
         log.info("spool scanned", unfinished_files_swept=swept, instances_entered=entered)
 
     def close(self) -> None:
@@ -112,7 +114,7 @@ class Spool:
 
     def scan(self) -> int:
         """Bring the index up to the folders, as after the death of a process; return how many it did not know."""
-        with self._looking_through:
+        with durable.alone(self._lock):
             return scan.bring_up(self._index, self._studies)
 
     @property
@@ -205,7 +207,7 @@ class Spool:
             False where the study has news that were not handed on yet: then nothing is deleted.
         """
         folder = self._folder(study_instance_uid)
-        with self._looking_through:  # a look through the folders would enter again what is just being deleted
+        with durable.alone(self._lock):
             purging.finish(folder, self._index)
             files = self.instances(study_instance_uid)
             entered = {entry.sop_key for entry in self._index.entries(folder.name)}
