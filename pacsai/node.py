@@ -60,8 +60,9 @@ class Node:
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
     def __enter__(self) -> Node:
-        sweep(self.site.node.data / "work", shared=self.site.jobs.database != "sqlite")
-        self.spool.start()
+        shared = self.site.jobs.database != "sqlite"
+        sweep(self.site.node.data / "work", shared=shared)
+        self.spool.start(shared=shared)
         if self.web:
             self.web.start()  # first: where it cannot listen, nothing else has begun
         self.jobs.start()

@@ -63,12 +63,15 @@ class Spool:
         self.story = Story(data / "story.jsonl")
         """What has no study: refused associations, data that nobody can place."""
 
-    def start(self) -> None:
-        """Sweep what a crash left unfinished, and bring the index up to the folders. Once, before anything arrives."""
+    def start(self, *, shared: bool = False) -> None:
+        """Sweep what a crash left unfinished, and bring the index up to the folders. Once, before anything arrives.
+
+        `shared` tells that other nodes may be at work in the same folder.
+        """
         with durable.alone(self._lock):
             for folder in purging.begun(self._studies):
                 purging.finish(folder, self._index)
-            swept = scan.sweep(self._studies) + scan.sweep(self._quarantine)
+            swept = sum(scan.sweep(folder, shared=shared) for folder in (self._studies, self._quarantine))
             entered = scan.bring_up(self._index, self._studies)
         log.info("spool scanned", unfinished_files_swept=swept, instances_entered=entered)
 
