@@ -15,6 +15,7 @@ import httpx
 import structlog
 from pydicom.uid import generate_uid
 
+from pacsai import faults
 from pacsai.archive.base import Archive, ArchiveUnavailable
 from pacsai.archive.fenced import Fenced
 from pacsai.commitment import wire
@@ -152,17 +153,21 @@ class Asking:
             self._story(request).tell(
                 "commitment asked", parcel=request.parcel_id, objects=len(request.waiting), times=request.asked + 1
             )
+            faults.point("commitment.noted")
             question.put(transaction_uid, request.waiting)
+            faults.point("commitment.put")
             if self._answers_at_once:
                 self._answers_at_once = question.wait(self._settings.commitment_wait_s)
 
     def _send_again(self, request: Request) -> None:
         reasons = _reasons(request.failed)
+        faults.point("commitment.before_send_again")
         try:
             answers = self._outbox.send_again(request.parcel_id, set(request.failed), self._archive)
         except ParcelError as error:
             self._give_up(request, f"{reasons}; {error}")
             return
+        faults.point("commitment.sent_again")
         refused = sum(not answer.accepted for answer in answers)
         self._ledger.resent(request.parcel_id)
         self._story(request).tell(
@@ -220,6 +225,7 @@ class Asking:
         settings = self._settings
         if not request.waiting:
             self._story(request).tell("committed", parcel=request.parcel_id)
+            faults.point("commitment.told")
             self._ledger.settle(request.parcel_id, "committed")
         elif request.failed and request.state == "open":
             if request.resent >= settings.commitment_resends:

@@ -217,6 +217,7 @@ class Spool:
             if {path.stem for path in files} != entered or study_instance_uid in self._index.waiting(float("inf")):
                 return False
             self.story_of(study_instance_uid).tell("purged", instances=len(files), reason=reason)
+            faults.point("purge.told")
             self._note(folder, purged=now.isoformat())
             purging.begin(folder, files)
             purging.finish(folder, self._index)
