@@ -59,7 +59,8 @@ class Trial:
         )
         self.port = self.set("node", receivers=1)["port"]
         self.data = self.folder / "data"
-        self.study = ct_with_balls(self.folder / "study")
+        # A study of its own: trials share Orthanc, and UIDs of phantoms and results derive from where they lie.
+        self.study = ct_with_balls(self.folder / "study", z_mm=self.port / 10)
         self.uid = uid_of(self.study)
 
     def set(self, section: str, **settings: Any) -> dict[str, Any]:
