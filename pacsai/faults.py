@@ -38,6 +38,21 @@ POINTS = {
     "outbox.before_send": "nothing of a parcel is sent",
     "outbox.sent": "the archive has all, there is no record of its answers",
     "outbox.recorded": "the archive's answers are recorded, the study's story does not tell of them",
+    "commitment.noted": "a question about commitment is noted and not put",
+    "commitment.put": "the archive has the question, nothing of its answer is here",
+    "commitment.told": "the story tells of commitment, the ledger does not know",
+    "commitment.before_send_again": "the archive has not committed an object, it is not sent again",
+    "commitment.sent_again": "the archive has the object again, the ledger does not know",
+    "notice.kept": "a notice (here: an answer about commitment) is kept, its sender has no answer",
+    "notice.dealt": "a notice is dealt with and not forgotten",
+    "purge.told": "the story tells that images go, nothing is written down or deleted",
+    "purge.planned": "what is to go is written down, all of it is there",
+    "purge.forgotten": "an image is out of the index and still on the disk",
+    "purge.images": "the images are deleted, the plan stands",
+    "purge.results": "the results are deleted, the outbox does not say so",
+    "stow.kept": "an instance that came by STOW-RS is kept, the index does not know",
+    "stow.entered": "the index knows it, the body is not over",
+    "stow.before_answer": "all instances of the body are kept, its sender has no answer",
 }
 """Every point, and what is so when the node dies there."""
 

@@ -55,12 +55,14 @@ class Node:
         self._on_lost = on_lost
         work = StudyWork(site, self.spool, self.packages, archive, self._ending, self.commitment.delivered)
         self.jobs = self._jobs_for(work)
-        self.retention = Retention(site, self.spool, self.commitment.ledger, self.jobs.list)
+        self.commitment.leads = self.jobs.leads
+        self.retention = Retention(site, self.spool, self.commitment.ledger, self.jobs.list, leads=self.jobs.leads)
         self._watcher = threading.Thread(target=self._watch, name="study completion", daemon=True)
 
     def __enter__(self) -> Node:
-        sweep(self.site.node.data / "work", shared=self.site.jobs.database != "sqlite")
-        self.spool.start()
+        shared = self.site.jobs.database != "sqlite"
+        sweep(self.site.node.data / "work", shared=shared)
+        self.spool.start(shared=shared)
         if self.web:
             self.web.start()  # first: where it cannot listen, nothing else has begun
         self.jobs.start()

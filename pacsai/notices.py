@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
-from pacsai import durable
+from pacsai import durable, faults
 from pacsai.story import Story
 
 log = structlog.get_logger()
@@ -63,6 +63,7 @@ def keep(folder: Path, notice: Notice) -> Path:
     path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
     said = asdict(notice) | {"dataset": b64encode(notice.dataset).decode()}
     durable.write(path, json.dumps(said).encode())
+    faults.point("notice.kept")
     return path
 
 
@@ -110,6 +111,7 @@ class Desk:
             except Exception as error:  # a peer's data set can break its reader in any way
                 log.exception("a notice could not be dealt with")
                 self._story.tell("notice refused", reason=type(error).__name__, notice=path.name)
+            faults.point("notice.dealt")
             settle(path)
 
     def _deal_with(self, notice: Notice) -> None:

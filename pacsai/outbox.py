@@ -220,6 +220,7 @@ class Outbox:
         folder = self._folder_of(parcel_id)
         for path in folder.glob("*.dcm"):
             path.unlink()
+        faults.point("purge.results")
         durable.write(folder / _PURGED, json.dumps({"at": _utc_now()}).encode())
 
     def purged(self, parcel_id: str) -> bool:

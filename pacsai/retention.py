@@ -55,6 +55,8 @@ class Retention:
         All jobs, oldest first.
     clock : callable
         The present moment in UTC.
+    leads : callable
+        Whether this node deletes, of those that share the data folder; asked right before each study goes.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Retention:
         ledger: Ledger,
         jobs: Callable[[], Iterable[Job]],
         clock: Callable[[], datetime] = utc_now,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._site = site
         self._settings = site.retention
@@ -71,6 +74,7 @@ class Retention:
         self._outbox = Outbox(site.node.data / "outbox")
         self._ledger = ledger
         self._jobs = jobs
+        self._leads = leads
         self._clock = clock
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
@@ -87,7 +91,9 @@ class Retention:
             self._thread.join()
 
     def round(self) -> list[Verdict]:
-        """Delete what may go; return what went."""
+        """Delete what may go; return what went. Nothing where another node does it."""
+        if not self._leads():
+            return []
         parcels = self._parcels()
         go = [verdict for verdict in self._verdicts(parcels) if verdict.goes]
         gone = [verdict for verdict in go if not self._ending.is_set() and self._purge(verdict, parcels)]
@@ -188,12 +194,12 @@ class Retention:
 
     def _purge(self, verdict: Verdict, parcels: dict[str, list[Parcel]]) -> bool:
         uid = verdict.study_instance_uid
-        with self._ledger.promising:  # no peer is told that an image is safe while it goes
-            if self._promise(uid):
+        with self._ledger.changes():  # no peer is told that an image is safe while it goes
+            if not self._leads() or self._promise(uid):
                 return False
             if self._spool.instances(uid) and not self._spool.purge(uid, verdict.reason, self._clock()):
                 return False
-        for parcel in parcels.get(uid, ()):
-            if not self._outbox.purged(parcel.id):
-                self._outbox.purge(parcel.id)
+            for parcel in parcels.get(uid, ()):
+                if not self._outbox.purged(parcel.id):
+                    self._outbox.purge(parcel.id)
         return True

@@ -19,6 +19,7 @@ from typing import Any
 
 from pacsai import child, completion
 from pacsai.archive import Archive
+from pacsai.archive.fenced import Fenced
 from pacsai.bounds import Bounds, within
 from pacsai.child import AnalysisBroke, Request
 from pacsai.config import Site
@@ -55,7 +56,7 @@ class StudyWork:
         self._site = site
         self._spool = spool
         self._packages = {package.name: package for package in packages}
-        self._archive = archive
+        self._fenced = Fenced(archive, lambda: self.check_lease())
         self._ending = ending
         self._delivered = delivered
         self._outbox = Outbox(site.node.data / "outbox")
@@ -127,9 +128,8 @@ class StudyWork:
             reason = "none passed the conformance gate" if kept_back else "none may be made of such a study"
             story.tell("not sent", parcel=parcel_id, pipeline=parcel.pipeline, reason=f"objects: {reason}")
             return
-        self.check_lease()
         try:
-            delivery = self._outbox.deliver(parcel_id, self._archive)
+            delivery = self._outbox.deliver(parcel_id, self._fenced)
         except DeliveryRefused as refusal:
             story.tell("refused by the archive", parcel=parcel_id, pipeline=parcel.pipeline, reason=str(refusal))
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,6 +112,35 @@ def test_what_is_old_delivered_and_committed_goes_and_its_story_stays(house: Hou
     assert (told["instances"], told["reason"]) == (1, "older than 30 days")
     assert house.retention.round() == []
     assert [one.study_instance_uid for one in house.retention.verdicts()] == ["2"]
+
+
+def test_only_the_node_that_leads_deletes_and_asks_before_each_study(house: House) -> None:
+    house.study("1")
+    house.study("2")
+    leads: list[bool]
+    house.retention._leads = lambda: leads.pop(0)
+    for answers in ([False], [True, False, False]):
+        leads = answers
+        assert house.retention.round() == []
+    leads = [True, True, False]
+    assert [one.study_instance_uid for one in house.retention.round()] == ["1"]
+    assert len(house.spool.instances("2")) == 1
+
+
+def test_no_study_goes_while_another_process_promises(house: House) -> None:
+    house.study("1")
+    other = Ledger(house.folder / "data" / "commitment.db")
+    gone: list[object] = []
+    with other.changes():
+        purging = threading.Thread(target=lambda: gone.append(house.retention.round()))
+        purging.start()
+        purging.join(0.5)
+        assert purging.is_alive()
+        other.promise({house.spool.key("1")}, "PEER")
+    purging.join()
+    other.close()
+    assert gone == [[]]
+    assert len(house.spool.instances("1")) == 1
 
 
 def undelivered(house: House) -> None:

@@ -42,8 +42,11 @@ class Commitment:
         self._spool = spool
         self.ledger = Ledger(site.node.data / "commitment.db")
         requestor = Requestor(site.node.ae_title, client_context(site.node.tls) if site.node.tls else None)
-        self._answering = Answering(site.node, requestor, ledger=self.ledger, spool=spool)
-        self._asking = _asking(site, archive, requestor, spool, self.ledger)
+        self.leads: Callable[[], bool] = lambda: True
+        """Whether this node asks and answers for all on its data folder; asked right before each thing others see."""
+        leads = lambda: self.leads()  # noqa: E731
+        self._answering = Answering(site.node, requestor, ledger=self.ledger, spool=spool, leads=leads)
+        self._asking = _asking(site, archive, requestor, spool, self.ledger, leads)
         self._ending = threading.Event()
         self._look_through_at = 0.0  # at once, for what was delivered before the site asked for commitment
         self._thread = threading.Thread(target=self._run, name="storage commitment", daemon=True)
@@ -110,7 +113,9 @@ def asks(site: Site) -> bool:
     return isinstance(site.archive, DimseArchive | OrthancArchive) and site.archive.commitment
 
 
-def _asking(site: Site, archive: Archive, requestor: Requestor, spool: Spool, ledger: Ledger) -> Asking | None:
+def _asking(
+    site: Site, archive: Archive, requestor: Requestor, spool: Spool, ledger: Ledger, leads: Callable[[], bool]
+) -> Asking | None:
     if not isinstance(site.archive, DimseArchive | OrthancArchive) or not site.archive.commitment:
         return None
     return Asking(
@@ -121,4 +126,5 @@ def _asking(site: Site, archive: Archive, requestor: Requestor, spool: Spool, le
         ledger=ledger,
         spool=spool,
         keep=partial(notices.keep, site.node.data / "notices"),
+        leads=leads,
     )

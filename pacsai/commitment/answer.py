@@ -46,17 +46,27 @@ class Answering:
 
     Parameters
     ----------
+    leads : callable
+        Whether this node answers, of those that share the spool; asked right before an answer is given.
     clock : callable
         Seconds since 1970.
     """
 
     def __init__(
-        self, node: Node, requestor: Requestor, *, ledger: Ledger, spool: Spool, clock: Callable[[], float] = time.time
+        self,
+        node: Node,
+        requestor: Requestor,
+        *,
+        ledger: Ledger,
+        spool: Spool,
+        leads: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._node = node
         self._requestor = requestor
         self._ledger = ledger
         self._spool = spool
+        self._leads = leads
         self._clock = clock
 
     def hear(self, notice: Notice) -> None:
@@ -89,6 +99,8 @@ class Answering:
 
     def round(self) -> None:
         """Give every answer whose turn it is; a peer that is down is tried once."""
+        if not self._ledger.owed(self._clock()) or not self._leads():
+            return
         down: set[str] = set()
         for owed in self._ledger.owed(self._clock()):
             if owed.ae_title in down:
@@ -103,12 +115,14 @@ class Answering:
         peer = self._peer(owed.ae_title)
         if peer is None:
             raise Unreachable("no port is known any more for this AE title")
-        with self._ledger.promising:
+        with self._ledger.changes():  # nothing is purged meanwhile, by this node or another
             said = self._judge(owed.references)
             if said.failed and self._clock() - owed.since < _GRACE_S:
                 self._ledger.put_off(owed, self._clock() + _LOOK_AGAIN_S, attempts=owed.attempts)
                 return
             self._ledger.promise(said.study_keys, owed.ae_title)
+        if not self._leads():
+            return
         self._requestor.report(peer, owed.transaction_uid, said.committed, said.failed)
         reasons = sorted({wire.reason_in_words(code) for code in said.failed.values()})
         self._tell(

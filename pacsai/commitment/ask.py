@@ -15,7 +15,9 @@ import httpx
 import structlog
 from pydicom.uid import generate_uid
 
+from pacsai import faults
 from pacsai.archive.base import Archive, ArchiveUnavailable
+from pacsai.archive.fenced import Fenced
 from pacsai.commitment import wire
 from pacsai.commitment.ledger import Ledger, Reference, Request, pause_s
 from pacsai.commitment.wire import Declined, Peer, Requestor, Unreachable
@@ -31,6 +33,11 @@ _DAY_S = 86400
 _DOWN_S, _DOWN_LONGEST_S = 1.0, 300.0
 """Pauses while the archive cannot be reached: that is no question put, and soon over."""
 
+
+class NotLeading(Exception):  # noqa: N818 (reads as what happened)
+    """Another node asks for all by now, or may do so soon."""
+
+
 Committer = DimseArchive | OrthancArchive
 
 
@@ -45,6 +52,8 @@ class Asking:
         Takes objects again that it has not committed.
     keep : callable
         Keeps a notice durably; answers are dealt with as notices, wherever they came.
+    leads : callable
+        Whether this node asks, of those that share the outbox; asked right before each thing that others see.
     clock : callable
         Seconds since 1970.
     """
@@ -59,15 +68,17 @@ class Asking:
         ledger: Ledger,
         spool: Spool,
         keep: Callable[[Notice], object],
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._archive = archive
+        self._archive = Fenced(archive, self._check_lead)
         self._requestor = requestor
         self._outbox = outbox
         self._ledger = ledger
         self._spool = spool
         self._keep = keep
+        self._leads = leads
         self._clock = clock
         self._answers_at_once = True
         self._failures = 0
@@ -90,13 +101,15 @@ class Asking:
 
     def round(self) -> None:
         """Ask about every parcel whose turn it is."""
-        if self._clock() < self._not_before:
+        if self._clock() < self._not_before or not self._ledger.due(self._clock()) or not self._leads():
             return
         self._answers_at_once = True
         for request in self._ledger.due(self._clock()):
             try:
                 self._ask_about(request)
                 self._failures, self._told = 0, ""
+            except NotLeading:
+                return
             except (Unreachable, ArchiveUnavailable) as error:
                 self._failures += 1
                 pause = min(pause_s(_DOWN_S, self._failures), _DOWN_LONGEST_S)
@@ -111,7 +124,12 @@ class Asking:
             self._told = reason
             self._spool.story.tell("commitment waits", reason=reason)
 
+    def _check_lead(self) -> None:
+        if not self._leads():
+            raise NotLeading
+
     def _ask_about(self, request: Request) -> None:
+        self._check_lead()
         if self._clock() - request.since > self._settings.commitment_days * _DAY_S:
             self._give_up(request, f"no answer in {self._settings.commitment_days:g} days")
             return
@@ -128,23 +146,28 @@ class Asking:
     def _put(self, request: Request) -> None:
         """Ask, and wait a little for the answer; while the archive does not answer at once, later parcels do not."""
         peer = self._peer()
+        self._check_lead()
         with self._requestor.question(peer, self._keep) as question:
             transaction_uid = str(generate_uid(prefix=None))
             self._ledger.asking(request, transaction_uid, peer.ae_title, self._next_at(request.asked + 1))
             self._story(request).tell(
                 "commitment asked", parcel=request.parcel_id, objects=len(request.waiting), times=request.asked + 1
             )
+            faults.point("commitment.noted")
             question.put(transaction_uid, request.waiting)
+            faults.point("commitment.put")
             if self._answers_at_once:
                 self._answers_at_once = question.wait(self._settings.commitment_wait_s)
 
     def _send_again(self, request: Request) -> None:
         reasons = _reasons(request.failed)
+        faults.point("commitment.before_send_again")
         try:
             answers = self._outbox.send_again(request.parcel_id, set(request.failed), self._archive)
         except ParcelError as error:
             self._give_up(request, f"{reasons}; {error}")
             return
+        faults.point("commitment.sent_again")
         refused = sum(not answer.accepted for answer in answers)
         self._ledger.resent(request.parcel_id)
         self._story(request).tell(
@@ -174,18 +197,24 @@ class Asking:
         """Deal with an N-EVENT-REPORT, on whichever association it came."""
         answer = notice.content()
         transaction_uid = str(answer.get("TransactionUID", ""))
-        asked = self._ledger.asked(transaction_uid, notice.calling_ae_title)
-        if asked is None:
+        who = notice.calling_ae_title
+        if self._ledger.asked(transaction_uid, who) is None:
             reason = "no such transaction with this AE title"
-            self._spool.story.tell("commitment answer ignored", calling_ae_title=notice.calling_ae_title, reason=reason)
+            self._spool.story.tell("commitment answer ignored", calling_ae_title=who, reason=reason)
             return
-        parcel_id, answered = asked
         committed = {str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence", ())}
         failed = {
             str(item.ReferencedSOPInstanceUID): int(item.get("FailureReason", wire.PROCESSING_FAILURE))
             for item in answer.get("FailedSOPSequence", ())
         }
-        with self._ledger.changes():  # told before it is kept: a crash between tells it twice rather than never
+        self._take(transaction_uid, who, committed, failed)
+
+    def _take(self, transaction_uid: str, who: str, committed: set[str], failed: dict[str, int]) -> None:
+        """Enter an answer; told before it is kept: a crash between tells it twice rather than never."""
+        with self._ledger.changes():  # in which no other node may do the same
+            asked = self._ledger.asked(transaction_uid, who)
+            assert asked is not None  # noqa: S101 - a question is never taken out
+            parcel_id, answered = asked
             before = self._ledger.request(parcel_id)
             self._ledger.answered(transaction_uid, parcel_id, committed, {} if answered else failed)
             after = self._ledger.request(parcel_id)
@@ -196,6 +225,7 @@ class Asking:
         settings = self._settings
         if not request.waiting:
             self._story(request).tell("committed", parcel=request.parcel_id)
+            faults.point("commitment.told")
             self._ledger.settle(request.parcel_id, "committed")
         elif request.failed and request.state == "open":
             if request.resent >= settings.commitment_resends:

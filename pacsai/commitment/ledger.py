@@ -100,8 +100,6 @@ class Ledger:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(SCHEMA)
-        self.promising = threading.Lock()
-        """Held while images are looked up and promised, and while they are deleted."""
 
     def close(self) -> None:
         """Close the file."""
@@ -110,7 +108,10 @@ class Ledger:
 
     @contextmanager
     def changes(self) -> Iterator[None]:
-        """Make the changes of the block together, or none of them; blocks may lie in one another."""
+        """Make the changes of the block together, or none of them; blocks may lie in one another.
+
+        No other thread, process or node changes anything meanwhile: so images are promised, and deleted, in one.
+        """
         with self._lock, _as_os_error():
             if self._db.in_transaction:
                 yield

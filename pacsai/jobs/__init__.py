@@ -129,6 +129,10 @@ class Jobs:
             except LeaseLost:
                 raise Interrupted from None
 
+    def leads(self) -> bool:
+        """Return whether this node may do now what one of those on its data folder does for all: asking, purging."""
+        return self._keeper is None or self._keeper.leads()
+
     def queue(self, name: str, pipeline: str = "") -> str:
         """Return what a queue is called in the database, where nodes with other data have queues, too."""
         return self._named(f"{name}-{pipeline}" if pipeline in self._at_once else name)

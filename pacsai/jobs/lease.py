@@ -3,7 +3,8 @@
 One row for each started `Jobs`, in a table of our own beside the engine's. Who does not renew its row for `lease_s`
 seconds is dead to the others: one of them ends its lease, by a higher epoch, and takes over what it left. One that was
 only away (a stopped process, a broken network) finds its epoch gone and may do nothing more. All times are the
-database's: the clocks of the machines may differ. Knows nothing of jobs.
+database's: the clocks of the machines may differ. Of the executors of a place the one that came first leads: it alone
+does what is to be done once for all, until its lease ends. Knows nothing of jobs.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ CREATE TABLE IF NOT EXISTS pacsai_lease (
     renewed_at TIMESTAMPTZ NOT NULL,
     ended_at TIMESTAMPTZ
 )"""
+_NUMBER = "ALTER TABLE pacsai_lease ADD COLUMN IF NOT EXISTS number BIGSERIAL"
+"""Who came first; in tables of older nodes, too."""
+_BEGIN = "INSERT INTO pacsai_lease VALUES (:executor, :place, 1, clock_timestamp(), NULL)"
 
 log = structlog.get_logger(__name__)
 
@@ -67,13 +71,15 @@ class Lease:
     def acquire(self) -> None:
         """Begin the lease; raises OperationalError where there is no database."""
         with self._engine.connect() as db:
-            # Two that start at the same moment would make the table twice, which IF NOT EXISTS does not prevent.
+            # Two that start at the same moment would make the table twice, which IF NOT EXISTS does not prevent; and
+            # the number of one could be seen after a higher one.
             db.execute(text("SELECT pg_advisory_lock(726227)"))
             try:
                 db.execute(text(_TABLE))
+                db.execute(text(_NUMBER))
+                db.execute(text(_BEGIN), self._who)
             finally:
                 db.execute(text("SELECT pg_advisory_unlock(726227)"))
-        self._do("INSERT INTO pacsai_lease VALUES (:executor, :place, 1, clock_timestamp(), NULL) RETURNING executor")
 
     def renew(self) -> None:
         """Hold the lease for another `lease_s`; raises LeaseLost, and DBAPIError where the database is away."""
@@ -83,6 +89,16 @@ class Lease:
         )
         if not renewed:
             raise LeaseLost
+
+    def leads(self) -> bool:
+        """Return whether this executor leads; its lease is then held for another `lease_s`, in which no other does."""
+        return bool(
+            self._do(
+                "UPDATE pacsai_lease SET renewed_at = clock_timestamp() WHERE executor = :executor AND epoch = 1"
+                " AND ended_at IS NULL AND number ="
+                " (SELECT min(number) FROM pacsai_lease WHERE place = :place AND ended_at IS NULL) RETURNING executor"
+            )
+        )
 
     def release(self) -> None:
         """End the lease: what this executor leaves may be taken over at once."""
@@ -179,6 +195,16 @@ class Keeper:
             else:
                 return
         raise LeaseLost
+
+    def leads(self) -> bool:
+        """Return whether this executor leads; False while the database is away, for that is not known then."""
+        if self._is_lost or self._ending.is_set() or not self._acquired.is_set():
+            return False
+        try:
+            return self._lease.leads()
+        except DBAPIError as error:
+            log.warning("whether this node leads is not known now", reason=type(error).__name__)
+            return False
 
     def end(self) -> None:
         """Give the lease back. Call it when nothing is done any more."""

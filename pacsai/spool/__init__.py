@@ -56,18 +56,23 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True)
         self._index = SpoolIndex(data / "index.db")
         self._intake = Intake(data, self._index.study_of)
-        self._looking_through = threading.Lock()
+        self._lock = data / "spool.lock"
+        """Of who looks through the folders, or purges: a look would enter again what is just being deleted."""
         self._noting = threading.Lock()
         self._told_complete: set[tuple[str, str]] = set()
         self.story = Story(data / "story.jsonl")
         """What has no study: refused associations, data that nobody can place."""
 
-    def start(self) -> None:
-        """Sweep what a crash left unfinished, and bring the index up to the folders. Once, before anything arrives."""
-        for folder in purging.begun(self._studies):
-            purging.finish(folder, self._index)
-        swept = scan.sweep(self._studies) + scan.sweep(self._quarantine)
-        entered = scan.bring_up(self._index, self._studies)
+    def start(self, *, shared: bool = False) -> None:
+        """Sweep what a crash left unfinished, and bring the index up to the folders. Once, before anything arrives.
+
+        `shared` tells that other nodes may be at work in the same folder.
+        """
+        with durable.alone(self._lock):
+            for folder in purging.begun(self._studies):
+                purging.finish(folder, self._index)
+            swept = sum(scan.sweep(folder, shared=shared) for folder in (self._studies, self._quarantine))
+            entered = scan.bring_up(self._index, self._studies)
         log.info("spool scanned", unfinished_files_swept=swept, instances_entered=entered)
 
     def close(self) -> None:
@@ -112,7 +117,7 @@ class Spool:
 
     def scan(self) -> int:
         """Bring the index up to the folders, as after the death of a process; return how many it did not know."""
-        with self._looking_through:
+        with durable.alone(self._lock):
             return scan.bring_up(self._index, self._studies)
 
     @property
@@ -205,13 +210,14 @@ class Spool:
             False where the study has news that were not handed on yet: then nothing is deleted.
         """
         folder = self._folder(study_instance_uid)
-        with self._looking_through:  # a look through the folders would enter again what is just being deleted
+        with durable.alone(self._lock):
             purging.finish(folder, self._index)
             files = self.instances(study_instance_uid)
             entered = {entry.sop_key for entry in self._index.entries(folder.name)}
             if {path.stem for path in files} != entered or study_instance_uid in self._index.waiting(float("inf")):
                 return False
             self.story_of(study_instance_uid).tell("purged", instances=len(files), reason=reason)
+            faults.point("purge.told")
             self._note(folder, purged=now.isoformat())
             purging.begin(folder, files)
             purging.finish(folder, self._index)

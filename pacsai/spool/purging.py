@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from pacsai import durable
+from pacsai import durable, faults
 from pacsai.spool.index import SpoolIndex
 
 _PLAN = "purge.json"
@@ -20,6 +20,7 @@ def begin(folder: Path, files: Iterable[Path]) -> None:
     """Write down that these images of the study's folder are to be deleted."""
     times = {path.name: path.stat().st_mtime_ns for path in files}
     durable.write(folder / _PLAN, json.dumps(times).encode())
+    faults.point("purge.planned")
 
 
 def begun(studies: Path) -> list[Path]:
@@ -36,7 +37,9 @@ def finish(folder: Path, index: SpoolIndex) -> None:
         path = folder / "instances" / Path(name).name
         if path.exists() and path.stat().st_mtime_ns == time_ns:
             index.forget(path.stem)
+            faults.point("purge.forgotten")
             path.unlink()
     durable.sync_folder(folder / "instances")
+    faults.point("purge.images")
     plan.unlink()
     durable.sync_folder(folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -13,12 +15,22 @@ from pacsai.spool.index import Entry, SpoolIndex
 log = structlog.get_logger()
 
 
-def sweep(folder: Path) -> int:
-    """Delete the temporary files that a crash left anywhere under `folder`; return how many there were."""
-    unfinished = list(folder.rglob(".*.part"))
-    for path in unfinished:
-        path.unlink(missing_ok=True)
-    return len(unfinished)
+_OLD_S = 3600
+"""So long after the last byte no file arrives any more: limits on idle senders are far shorter."""
+
+
+def sweep(folder: Path, *, shared: bool) -> int:
+    """Delete the temporary files that a crash left anywhere under `folder`; return how many there were.
+
+    Where nodes share the folder, another may still write to one that is not old: that stays for a later start.
+    """
+    swept = 0
+    for path in folder.rglob(".*.part"):
+        with suppress(FileNotFoundError):  # its owner has named or dropped it
+            if not shared or time.time() - path.stat().st_mtime > _OLD_S:
+                path.unlink()
+                swept += 1
+    return swept
 
 
 def bring_up(index: SpoolIndex, studies: Path) -> int:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from pydicom import dcmread
 from pydicom.config import IGNORE
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_file_meta_info
 from pydicom.tag import BaseTag
@@ -26,6 +27,7 @@ from pacsai.bounds import in_force
 from pacsai.dicom import part10
 from pacsai.dicom.elements import UNDEFINED, Allowance, Malformed, TooDeep, TooMany, View, walk
 from pacsai.dicom.inflate import DEFLATED, TooLarge, beginning
+from pacsai.study.listed import MOST_LISTED, listed
 from pacsai.volume.plane import functional_groups
 
 JPIP_DEFLATED = ("1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
@@ -51,10 +53,11 @@ class NotDicomError(NotReadableError):
 
 @dataclass(slots=True)
 class Room:
-    """What the headers of one study may still take: their elements, and their bytes as encoded."""
+    """What the headers of one study may still take: elements, bytes as encoded, bytes of memory for lists."""
 
     elements: Allowance = field(default_factory=lambda: Allowance(MOST_ELEMENTS))
     bytes_left: int = MOST_BYTES
+    listed_left: int = MOST_LISTED
 
     def take(self, size: int) -> None:
         """Take the room of one header. Raises NotReadableError where it is not there."""
@@ -63,6 +66,12 @@ class Room:
         if size > self.bytes_left:
             raise NotReadableError("the headers of its study take more room than this node gives to one")
         self.bytes_left -= size
+
+    def take_list(self, size: int) -> bool:
+        """Take the room of one element's further values, if it is there; tell whether it was."""
+        fits = size <= self.listed_left
+        self.listed_left -= size if fits else 0
+        return fits
 
 
 class _HeaderFile(BufferedReader):
@@ -77,7 +86,8 @@ class _HeaderFile(BufferedReader):
 def read_header(path: Path, room: Room | None = None) -> Dataset:
     """Return the data set up to the pixel data, with `file_meta`; `room` is what its study has left for it.
 
-    Every public element can be decoded: one that cannot, and one above `LARGEST_KEPT`, is left out.
+    Every public element can be decoded: one that cannot, one above `LARGEST_KEPT`, and one with more values than
+    there is room for, is left out.
 
     Raises
     ------
@@ -85,13 +95,14 @@ def read_header(path: Path, room: Room | None = None) -> Dataset:
         The file has no usable header; NotDicomError where it is no DICOM file at all. A file without preamble passes
         as DICOM when it carries a registered SOP class.
     """
+    room = room or Room()
     try:
         with _HeaderFile(FileIO(path)) as file:
             marked = file.peek(132)[128:132] == b"DICM"
-            header = _parsed(file, marked, room or Room())
+            header = _parsed(file, marked, room)
     except OSError as error:
         raise NotReadableError(f"it cannot be opened ({error.strerror or type(error).__name__})") from error
-    _drop_undecodable(header)
+    _drop_undecodable(header, room)
     _check(header, marked)
     _complete_file_meta(header)
     return header
@@ -158,23 +169,26 @@ def _inflated_header(view: View, start: int, room: Room) -> bytearray:
     raise NotReadableError(f"its deflated data set unpacks to {most / 1e6:g} MB before the pixel data")
 
 
-def _drop_undecodable(header: Dataset) -> None:
+def _drop_undecodable(header: Dataset, room: Room) -> None:
     for tag in list(header.keys()):
         try:
-            kept = tag.is_private or _decodes(header, tag)
+            kept = tag.is_private or _decodes(header, tag, room)
         except Exception:  # a value that breaks its VR raises as it likes
             kept = False
         if not kept:
             del header[tag]
 
 
-def _decodes(header: Dataset, tag: BaseTag) -> bool:
+def _decodes(header: Dataset, tag: BaseTag, room: Room) -> bool:
     """Return whether an element is small enough to be kept; raise whatever decoding it, items and all, raises."""
-    if getattr(header.get_item(tag), "length", 0) > LARGEST_KEPT:
+    raw: object = header.get_item(tag)
+    if getattr(raw, "length", 0) > LARGEST_KEPT:
+        return False
+    if isinstance(raw, RawDataElement) and raw.value and not room.take_list(listed(raw)):
         return False
     element = header[tag]
     for item in element.value if element.VR == "SQ" else ():
-        _drop_undecodable(item)
+        _drop_undecodable(item, room)
     return True
 
 

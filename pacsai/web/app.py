@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive
 
+from pacsai import faults
 from pacsai.config import Web
 from pacsai.dicom.scp.telling import Teller
 from pacsai.web.answer import response, status
@@ -123,6 +124,7 @@ class Uploads:
             if upload is not None:
                 upload.close()
                 log.info("upload ended", address=address, **upload.counts())
+        faults.point("stow.before_answer")
         code = status(upload.outcomes)
         headers = {"Retry-After": "60"} if code == 503 else None
         return JSONResponse(response(upload.outcomes), code, headers, "application/dicom+json")

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import structlog
 
+from pacsai import faults
 from pacsai.config import Limits
 from pacsai.dicom.decoders import decodable_syntaxes
 from pacsai.dicom.identity import Identity, Refusal
@@ -70,6 +71,7 @@ class Keeper:
     def keep(self, incoming: Incoming, said: Identity) -> Reception:
         """Keep what has arrived; when this returns, it survives a power cut."""
         kept = self._spool.intake.keep(incoming, said)
+        faults.point("stow.kept")
         try:
             return self._spool.enter([kept], self._clock())[0]
         except Exception as error:  # a full or failing disk: the folders hold it, and are looked through later

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from pacsai import faults
 from pacsai.dicom.identity import Refusal
 from pacsai.web.answer import CANNOT_UNDERSTAND, Outcome
 from pacsai.web.instance import Instance
@@ -103,6 +104,7 @@ class Upload:
             return
         outcome = instance.end()
         self.outcomes.append(outcome)
+        faults.point("stow.entered")
         if instance.refusal is not None:
             self._tell(outcome, instance.refusal)
 

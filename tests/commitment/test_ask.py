@@ -38,6 +38,8 @@ class House:
         self.now = 1e9
         self.spool = Spool(data)
         self.outbox = Outbox(data / "outbox")
+        self.leads = [True] * 1000
+        """What is answered, one after the other, to whether this node asks."""
         self._settings = DimseArchive(
             kind="dimse",
             ae_title=archive.ae_title,
@@ -62,6 +64,7 @@ class House:
             ledger=self.ledger,
             spool=self.spool,
             keep=partial(notices.keep, self.data / "notices"),
+            leads=lambda: self.leads.pop(0),
             clock=lambda: self.now,
         )
         handlers = {("N-EVENT-REPORT", SOP_CLASS_UID): self.asking.hear}
@@ -183,6 +186,31 @@ def test_what_failed_is_sent_again_and_asked_for_again(house: House, archive: Co
     assert house.request.state == "committed"
     (again,) = house.told("sent again")
     assert again["reason"] == "1 objects: 0x0112 no such object instance"
+
+
+def test_a_node_that_does_not_lead_asks_nothing(house: House, archive: CommitmentPeer, tmp_path: Path) -> None:
+    archive.answers_at_once = True
+    house.pack(tmp_path / "ct")
+    for house.leads in ([False], [True, False], [True, True, False]):
+        house.round()
+    assert archive.asked == []
+    house.leads = [True] * 3
+    house.round()
+    assert house.request.state == "committed"
+
+
+def test_a_node_that_stops_leading_sends_nothing_again(house: House, archive: CommitmentPeer, tmp_path: Path) -> None:
+    archive.answers_at_once = True
+    first, _ = house.pack(tmp_path / "ct")
+    archive.refuses = {first: 0x0112}
+    house.round()
+    house.leads = [True, True, False]
+    house.round()
+    assert archive.stored == []
+    assert (house.request.resent, [*house.request.failed]) == (0, [first])
+    house.leads = [True] * 4
+    house.round()
+    assert archive.stored == [first]
 
 
 def test_what_fails_again_and_again_is_told_as_not_committed(

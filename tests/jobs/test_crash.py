@@ -16,9 +16,10 @@ from pacsai import faults
 from pacsai.peers import free_port
 from pacsai.spool import Spool
 from tests.conftest import needs
-from tests.crash import Account, Trial, acknowledged, matrix, table
+from tests.crash import Account, matrix, table
 from tests.phantoms import edit
 from tests.services import Orthanc
+from tests.trials import Trial, acknowledged
 
 
 @pytest.mark.slow

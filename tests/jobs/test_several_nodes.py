@@ -155,6 +155,21 @@ def test_a_lease_that_runs_out_is_ended_once_and_cannot_be_renewed(server: str) 
         lease.release()
 
 
+def test_the_first_of_a_place_leads_and_the_next_only_after_its_end(server: str) -> None:
+    url = f"{server.rpartition('/')[0]}/postgres"
+    first, second = (Lease(url, f"lead-{name}", "led", lease_s=0.5) for name in ("second", "first"))
+    elsewhere = Lease(url, "lead-elsewhere", "led elsewhere", lease_s=0.5)
+    for lease in (first, second, elsewhere):
+        lease.acquire()
+    assert [one.leads() for one in (first, second, elsewhere)] == [True, False, True]
+    time.sleep(0.6)
+    assert not second.leads(), "the first may still be at it"
+    assert second.end_dead() == ("lead-second",)
+    assert [one.leads() for one in (first, second)] == [False, True]
+    for lease in (first, second, elsewhere):
+        lease.release()
+
+
 # Whole nodes.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import signal
@@ -247,6 +248,21 @@ def test_a_start_sweeps_unfinished_files_and_follows_the_folders(spool: Spool, t
     assert not unfinished.exists()
     assert spool.studies() == (STUDY,)
     assert spool.receive(arrival("7.1", study="7"), NOON) is Reception.NEW
+
+
+def test_a_start_beside_a_living_node_leaves_what_that_may_still_write(spool: Spool) -> None:
+    spool.receive(arrival("1.2.3.1"), NOON)
+    folder = spool.instances_folder(STUDY)
+    arriving, left = folder.parent.parent / ".arriving.a.part", folder / ".b.dcm.c.part"
+    for path in (arriving, left):
+        path.write_bytes(b"half")
+    two_hours_ago = time.time() - 7200
+    os.utime(left, (two_hours_ago, two_hours_ago))
+    spool.start(shared=True)
+    assert arriving.exists()
+    assert not left.exists()
+    spool.start()
+    assert not arriving.exists()
 
 
 def test_a_damaged_file_keeps_no_node_from_starting(spool: Spool) -> None:

@@ -2,7 +2,8 @@
 
 Connections are accepted here and handed over as open descriptors, each to the process that has the fewest: so load is
 even, limits are exact, and a process that dies takes no listening socket with it. It is started anew, and the spool
-looked through for what it kept and could not report any more.
+looked through for what it kept and could not report any more. One that cannot come up is tried again after growing
+pauses; where the TLS files are at fault, it serves the plain port until they are in order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -24,10 +25,11 @@ from typing import Any
 import structlog
 
 from pacsai.config import Node
-from pacsai.dicom import tls
 from pacsai.dicom.decoders import decodable_syntaxes
+from pacsai.dicom.scp.backoff import FIRST_S, Backoff
 from pacsai.dicom.scp.channel import Channel, Ended, pair
 from pacsai.dicom.scp.setup import Setup
+from pacsai.dicom.scp.tlswatch import TlsWatch
 from pacsai.spool import Kept, Reception, Spool
 from pacsai.story import utc_now
 
@@ -39,7 +41,6 @@ _TICK_S = 0.25
 _MESSAGES_AT_ONCE = 256
 _RETRY_S = 5.0
 _GRACE_S = 5.0
-_DAY_S = 86400.0
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +53,8 @@ class Helper:
         The peer's address of each connection it holds, by number.
     slots : set
         The connections of these that are associations.
+    tls, retired : bool
+        Whether it can take TLS connections; whether it takes no new ones at all, and ends when it has none.
     """
 
     process: subprocess.Popen[bytes]
@@ -59,6 +62,12 @@ class Helper:
     ready: bool = False
     connections: dict[int, str] = field(default_factory=dict)
     slots: set[int] = field(default_factory=set)
+    tls: bool = True
+    retired: bool = False
+
+    def takes(self, kind: str) -> bool:
+        """Return whether it can be given a connection of the port `kind`."""
+        return self.ready and not self.retired and (self.tls or kind == "plain")
 
 
 class Receiver:
@@ -84,7 +93,10 @@ class Receiver:
         self._clock = clock
         self._flushed = flushed
         self._listeners: dict[str, socket.socket] = {}
-        self._listening = False
+        self._listening: set[str] = set()
+        self._missing = 0
+        self._start_again = Backoff()
+        self._tls = TlsWatch(node.tls, spool.story)
         self._helpers: list[Helper] = []
         self._numbers = count(1)
         self._selector = selectors.DefaultSelector()
@@ -92,7 +104,6 @@ class Receiver:
         self._stopping = threading.Event()
         self._drained_by = 0.0
         self._look_through_at = float("inf")
-        self._check_tls_at = float("inf")
         self._setup: Setup | None = None
 
     @property
@@ -123,7 +134,7 @@ class Receiver:
         TlsError
             When the TLS settings cannot be used.
         """
-        self._check_tls()
+        self._tls.check()
         if self._node.port is not None:
             self._listeners["plain"] = self._listener(self._node.port)
         if self._node.tls is not None and self._node.tls.port is not None:
@@ -145,14 +156,6 @@ class Receiver:
 
     # Starting
 
-    def _check_tls(self) -> None:
-        """Tell of a certificate that has ended or soon will, at the start and every day."""
-        self._check_tls_at = time.monotonic() + _DAY_S
-        amiss = self._node.tls and tls.check(self._node.tls)
-        if amiss:
-            log.error(amiss)
-            self._spool.story.tell("TLS certificate", reason=amiss)
-
     def _listener(self, port: int) -> socket.socket:
         address = (self._node.host, port)
         try:
@@ -163,23 +166,26 @@ class Receiver:
         listener.setblocking(False)
         return listener
 
-    def _started(self) -> Helper:
+    def _started(self, *, with_tls: bool = True) -> Helper:
         """Start a receiver process; it is ready once it says so."""
         assert self._setup is not None  # noqa: S101
+        plain = self._node.model_copy(update={"tls": None})
+        setup = self._setup if with_tls else replace(self._setup, node=plain)
         channel, theirs = pair()
         with theirs:
             command = [sys.executable, "-m", "pacsai.dicom.scp.worker", str(theirs.fileno())]
             # Its output goes to the log: the node's standard output has one line, "ready".
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()])
-        helper = Helper(process, channel)
-        channel.send(self._setup.as_message())
+        helper = Helper(process, channel, tls=with_tls)
+        channel.send(setup.as_message())
         self._selector.register(channel, selectors.EVENT_READ, helper)
         return helper
 
     def _await_ready(self) -> None:
         end = time.monotonic() + _START_S
-        while not all(helper.ready for helper in self._helpers):
-            if time.monotonic() > end or any(helper.process.poll() is not None for helper in self._helpers):
+        while self._missing or not all(helper.ready for helper in self._helpers):
+            died = self._missing or any(helper.process.poll() is not None for helper in self._helpers)
+            if died or time.monotonic() > end:
                 self._end()
                 raise RuntimeError("the receiver's processes do not come up; the log says more")
             self._round()
@@ -188,9 +194,9 @@ class Receiver:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._listen(any(helper.ready for helper in self._helpers))
+            self._listen({kind for kind in self._listeners if any(helper.takes(kind) for helper in self._helpers)})
             self._guarded_round()
-        self._listen(False)
+        self._listen(set())
         self._close_listeners()
         while any(helper.slots for helper in self._helpers) and time.monotonic() < self._drained_by:
             self._guarded_round()
@@ -213,26 +219,25 @@ class Receiver:
         self._enter(kept)
         if time.monotonic() > self._look_through_at:
             self._look_through()
-        if time.monotonic() > self._check_tls_at:
-            self._check_tls()
+        self._tls.check_daily()
+        if not self._stopping.is_set():
+            self._look_after_tls()
+            self._start_missing()
 
-    def _listen(self, wanted: bool) -> None:
-        """Accept connections or leave them waiting; they wait while there is nobody to hand them to."""
-        if wanted == self._listening:
-            return
+    def _listen(self, wanted: set[str]) -> None:
+        """Accept connections of the ports `wanted`; others wait while there is nobody to hand them to."""
+        for kind in wanted - self._listening:
+            self._selector.register(self._listeners[kind], selectors.EVENT_READ, kind)
+        for kind in self._listening - wanted:
+            self._selector.unregister(self._listeners[kind])
         self._listening = wanted
-        for kind, listener in self._listeners.items():
-            if wanted:
-                self._selector.register(listener, selectors.EVENT_READ, kind)
-            else:
-                self._selector.unregister(listener)
 
     def _accept(self, kind: str) -> None:
         """Hand a new connection to the process that has the fewest."""
         with suppress(BlockingIOError, ConnectionError):
             connection, address = self._listeners[kind].accept()
             with connection:
-                ready = [helper for helper in self._helpers if helper.ready]
+                ready = [helper for helper in self._helpers if helper.takes(kind)]
                 if not ready:
                     return
                 helper = min(ready, key=lambda one: len(one.connections))
@@ -269,6 +274,7 @@ class Receiver:
             helper.slots.discard(message["gone"])
         else:
             helper.ready = True
+            self._start_again.worked()
 
     def _refusal(self, address: str) -> str:
         """Return why there is no room for one more association from `address`, '' where there is."""
@@ -314,12 +320,42 @@ class Receiver:
         self._helpers.remove(helper)
         if self._stopping.is_set():
             return
-        log.error("a receiver process ended; another is started", status=status, associations=len(helper.slots))
-        self._spool.story.tell("receiver process ended", status=status, associations=len(helper.slots))
-        self._look_through_at = time.monotonic()
-        if not helper.ready:
-            time.sleep(1)  # it never came up: not in a circle as fast as it goes
-        self._helpers.append(self._started())
+        if helper.ready:
+            self._look_through_at = time.monotonic()
+        if helper.retired:
+            return
+        self._missing += 1
+        pause_s = 0.0 if helper.ready else self._start_again.pause_s
+        if not helper.ready:  # it never came up: not in a circle as fast as it goes
+            self._start_again.failed()
+        details = {"status": status, "associations": len(helper.slots)}
+        log.error("a receiver process ended; another is started", **details, pause_s=pause_s)
+        if pause_s <= FIRST_S:  # of what goes on failing the story tells once
+            self._spool.story.tell("receiver process ended", **details)
+
+    def _start_missing(self) -> None:
+        """Start processes for those that have died, without TLS while that cannot be spoken."""
+        if not self._missing or not self._start_again.is_due():
+            return
+        usable = self._tls.usable()
+        if not usable and "plain" not in self._listeners:
+            self._start_again.failed()
+            return
+        while self._missing:
+            self._helpers.append(self._started(with_tls=usable))
+            self._missing -= 1
+
+    def _look_after_tls(self) -> None:
+        """Once TLS can be spoken again, replace the processes that cannot, as soon as they have nothing to do."""
+        for helper in self._helpers:
+            if helper.retired and not helper.connections:
+                helper.channel.say_no_more()
+        if not self._tls.recovered():
+            return
+        for helper in self._helpers:
+            if not helper.tls:
+                helper.retired = True
+                self._missing += 1
 
     def _reap(self, helper: Helper) -> int:
         with suppress(KeyError):
