@@ -2,9 +2,10 @@
 
     python -m tests.crash [POINT ...]
 
-For each: a real node with the point armed, in a session of its own, is sent one study by storescu; once it has been
-killed it is started again, is sent what it had not acknowledged, and delivers into a real Orthanc. Then it is counted:
-each acknowledged instance is in the spool with the pixels that were sent, each result is in the archive exactly once.
+For each: a real node with the point armed, in a session of its own, is sent one study by storescu, and for points of
+withdrawal, once that is delivered, a rejection note on all of it. Once it has been killed it is started again, is sent
+what it had not acknowledged, and delivers into a real Orthanc. Then it is counted: each acknowledged instance is in the
+spool with the pixels that were sent, each result is in the archive exactly once.
 Ends with status 1 when something was lost or doubled, or a point did not fire.
 """
 
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import yaml
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from pacsai.faults import POINTS
 from pacsai.jobs import database_url, list_jobs
@@ -34,11 +36,15 @@ from pacsai.spool import Spool
 from pacsai.state import state_of
 from pacsai.story import Story
 from tests.nodes import write_site
+from tests.notes import write_note
 from tests.services import Orthanc, orthanc, postgresql
 from tests.test_node import ct_with_balls, uid_of
 from tests.toys import toy_pipeline
 
 RESULTS = Counter(SEG=1, SR=1, PR=1)
+WITHDRAWING = "withdrawal."
+"""Points that are passed when a rejection note comes; our own note, a KO, is one result more then."""
+
 RECEIVING = ("intake.", "receiver.")
 """Points that each instance passes: they fire at the fourth, when three are acknowledged."""
 
@@ -73,6 +79,7 @@ class Trial:
     folder: Path
     archive: Orthanc
     database: str
+    rejected: bool = False
     acknowledged: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -91,8 +98,12 @@ class Trial:
         self.config.write_text(yaml.safe_dump(site))
         self.port = site["node"]["port"]
         self.data = self.folder / "data"
-        self.study = ct_with_balls(self.folder / "study")
+        # A study of its own: the trials share one archive, and another's results must not be counted.
+        self.study = ct_with_balls(self.folder / "study", StudyInstanceUID=generate_uid())
         self.uid = uid_of(self.study)
+        images = sorted(self.study.rglob("*.dcm"))
+        notes = [write_note(self.folder / "note" / "note.dcm", images)] if self.rejected else []
+        self.files = [*images, *notes]
 
     @contextmanager
     def node(self, fault: str = "") -> Iterator[subprocess.Popen[str]]:
@@ -114,8 +125,14 @@ class Trial:
             process.stdout.close()
 
     def send(self) -> None:
-        """Send what is not acknowledged, and note what is now."""
-        files = [str(path) for path in sorted(self.study.rglob("*.dcm")) if path not in self.acknowledged]
+        """Send what is not acknowledged, the note once the images' results are delivered, and note what is now."""
+        self._send(sorted(self.study.rglob("*.dcm")))
+        if self.rejected:
+            _wait(self.is_over, END_S, "the study was not delivered before the note")
+            self._send(self.files)
+
+    def _send(self, paths: Sequence[Path]) -> None:
+        files = [str(path) for path in paths if path not in self.acknowledged]
         if files:
             command = ["storescu", "-v", "-R", "-aec", "PACSAI", "127.0.0.1", str(self.port), *files]
             sent = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -135,7 +152,7 @@ class Trial:
     def _is_kept(self, sent: Path) -> bool:
         header = dcmread(sent)
         kept = self.data / "spool" / Spool.key(self.uid) / "instances" / f"{Spool.key(header.SOPInstanceUID)}.dcm"
-        return kept.is_file() and bytes(dcmread(kept).PixelData) == bytes(header.PixelData)
+        return kept.is_file() and dcmread(kept).get("PixelData") == header.get("PixelData")
 
 
 def acknowledged(told: str) -> set[Path]:
@@ -153,7 +170,7 @@ def account(point: str, database: str, url: str, folder: Path, archive: Orthanc)
     """Kill a node at `point`, start it again, and count."""
     told, begun = Account(point, database), time.monotonic()
     try:
-        trial = Trial(folder, archive, url)
+        trial = Trial(folder, archive, url, rejected=point.startswith(WITHDRAWING))
         _kill(trial, f"{point}:4" if point.startswith(RECEIVING) else point)
         told.before = len(trial.acknowledged)
         _restart(trial)
@@ -183,8 +200,9 @@ def _count(trial: Trial, told: Account) -> None:
     kinds = Counter(one["Modality"] for one in trial.archive.instances(trial.uid))
     told.acknowledged, told.lost = len(trial.acknowledged), trial.lost()
     told.results = kinds.total()
-    told.missing, told.doubled = (RESULTS - kinds).total(), (kinds - RESULTS).total()
-    if told.acknowledged < len(list(trial.study.rglob("*.dcm"))):
+    results = RESULTS + Counter(KO=1) if trial.rejected else RESULTS
+    told.missing, told.doubled = (results - kinds).total(), (kinds - results).total()
+    if told.acknowledged < len(trial.files):
         told.trouble = "the restarted node did not take what was left"
 
 

@@ -1,117 +1,244 @@
-"""Withdrawal: rejection notes against images reach the results that rest on them, in the node and in the archive."""
+"""Withdrawal decided on what a real spool and outbox hold, without a node around them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from io import BytesIO
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 
-from pacsai.peers import free_port
-from tests.nodes import RunningNode, serving, wait_until
+from pacsai.archive.base import Sent
+from pacsai.archive.folder import FolderArchive
+from pacsai.bounds import Bounds
+from pacsai.config import Site
+from pacsai.objects import seg, sr
+from pacsai.objects.common import NODE
+from pacsai.objects.write import encoded
+from pacsai.outbox import Outbox, Parcel
+from pacsai.spool import Arrival, Spool
+from pacsai.withdrawal import PART, Withdrawal, parcel_id
+from pacsai.work import StudyWork
 from tests.notes import write_note
-from tests.objects.tools import dciodvfy
-from tests.services import Orthanc, orthanc
-from tests.test_node import ct_with_balls, kinds, site, stored, uid_of
+from tests.objects import samples
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class House:
+    """A spool with a study, an outbox with results on all but its last slice, and who withdraws them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.source = samples.ct_source(folder / "ct")
+        self.uid = self.source.study.study_instance_uid
+        self.images = [instance.path for instance in self.source.instances]
+        self.spool = Spool(folder / "data")
+        self.spool.start()
+        self.outbox = Outbox(folder / "data" / "outbox")
+        self.withdrawal = Withdrawal(self.spool, self.outbox, NODE, Bounds())
+        self.receive(*self.images)
+
+    def receive(self, *files: Path) -> None:
+        for file in files:
+            header = dcmread(file)
+            self.spool.receive(
+                Arrival(
+                    study_instance_uid=header.StudyInstanceUID,
+                    sop_class_uid=header.SOPClassUID,
+                    sop_instance_uid=header.SOPInstanceUID,
+                    transfer_syntax_uid=header.file_meta.TransferSyntaxUID,
+                    dataset=_dataset_of(file),
+                ),
+                NOON,
+            )
+
+    def reject(self, *places: int, title: str = "113001", name: str = "note") -> Path:
+        note = write_note(self.folder / f"{name}.dcm", [self.images[place] for place in places], title)
+        self.receive(note)
+        return note
+
+    def result(self, name: str = "result", *, inputs: bool = True) -> Parcel:
+        segmentation = seg.build(samples.two_nodules(), self.source)
+        made = {"SEG": segmentation, "SR": sr.build(samples.two_nodules(), self.source, segmentation)}
+        files = []
+        for kind, one in made.items():
+            files.append(self.folder / f"{name}-{kind}.dcm")
+            files[-1].write_bytes(encoded(one))
+        objects = [
+            {
+                "kind": kind,
+                "problems": [],
+                "series_instance_uid": one.SeriesInstanceUID,
+                "sop_class_uid": one.SOPClassUID,
+                "sop_instance_uid": one.SOPInstanceUID,
+            }
+            for kind, one in made.items()
+        ]
+        rests_on = [instance.sop_instance_uid for instance in self.source.instances[:-1]]
+        return self.outbox.pack(
+            name,
+            files,
+            study_instance_uid=self.uid,
+            pipeline="toy",
+            revision="r1",
+            summary={"objects": objects},
+            inputs=rests_on if inputs else (),
+        )
+
+    def note(self, revision: str = "r2") -> Parcel:
+        """Pack our notes of a revision."""
+        report = self.withdrawal.report(self.uid, revision, self.folder / revision, NOON)
+        assert [one["problems"] for one in report["objects"]] == [[]] * len(report["objects"])
+        parcel = self.outbox.pack(
+            report["result_id"],
+            [Path(one["file"]) for one in report["objects"]],
+            study_instance_uid=self.uid,
+            pipeline=PART,
+            revision=revision,
+            summary=report,
+        )
+        self.withdrawal.settle(parcel)
+        return parcel
+
+
+def _dataset_of(file: Path) -> bytes:
+    header = dcmread(file)
+    octets = file.read_bytes()
+    length = header.file_meta.FileMetaInformationGroupLength
+    return octets[132 + 12 + length :]
+
+
+class Meanwhile:
+    """An archive to which our note comes before all of the result that it names; `sent` are file names, in order."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.folder = FolderArchive(house.folder / "archive")
+        self.sent: list[str] = []
+
+    def send(self, paths: Sequence[Path]) -> tuple[Sent, ...]:
+        if not self.sent:
+            self.sent.append("the result begins")
+            self.house.reject(0)
+            self.house.outbox.deliver(self.house.note().id, self)
+        self.sent += [path.parent.name for path in paths]
+        return self.folder.send(paths)
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Path:
-    return ct_with_balls(tmp_path / "study", StudyID="1")
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.spool.close()
 
 
-def note_on(study: Path, folder: Path, *numbers: int, title: str = "113001") -> Path:
-    """Write a note on slices of a study, by their places from the lowest, and return its folder."""
-    slices = sorted(study.rglob("*.dcm"), key=lambda path: dcmread(path).ImagePositionPatient[2])
-    write_note(folder / "note.dcm", [slices[number] for number in numbers], title)
-    return folder
+def titles(parcel: Parcel) -> list[str]:
+    return [str(dcmread(path).ConceptNameCodeSequence[0].CodeValue) for path in parcel.paths]
 
 
-def notes_in(archive: Orthanc, uid: str) -> list[Dataset]:
-    """Return the Key Object Selections of a study in the archive."""
-    return [dcmread(BytesIO(archive.file(one["ID"]))) for one in archive.instances(uid) if one["Modality"] == "KO"]
+def test_without_a_note_or_a_result_nothing_is_due(house: House) -> None:
+    result = house.result()
+    assert not house.withdrawal.is_due(house.uid)
+    assert house.withdrawal.stops(result) == ""
 
 
-def named(note: Dataset) -> set[str]:
-    (study,) = note.CurrentRequestedProcedureEvidenceSequence
-    return {
-        str(one.ReferencedSOPInstanceUID)
-        for series in study.ReferencedSeriesSequence
-        for one in series.ReferencedSOPSequence
-    }
+def test_a_result_that_does_not_rest_on_what_is_rejected_stays(house: House) -> None:
+    result = house.result()
+    house.reject(-1)
+    assert not house.withdrawal.is_due(house.uid)
+    assert house.withdrawal.stops(result) == ""
 
 
-def objects_of(events: list[dict[str, Any]]) -> list[set[str]]:
-    """Return the objects of each analysis, in order."""
-    analysed = [event for event in events if event["event"] == "analysed"]
-    return [{one["sop_instance_uid"] for one in event["objects"]} for event in analysed]
+def test_what_rests_on_it_is_named_once_and_never_sent_again(house: House) -> None:
+    result = house.result()
+    house.reject(0, 1)
+    assert house.withdrawal.is_due(house.uid)
+    ours = house.note()
+    assert ours.id == parcel_id(house.uid, "r2")
+    assert house.withdrawal.notes_on(result) == [ours]
+    reason = "2 of the 11 instances that it rests on were rejected for quality reasons (113001, DCM)"
+    assert house.outbox.withdrawn("result") == reason
+    assert not house.withdrawal.is_due(house.uid)
+    assert house.withdrawal.stops(ours) == ""
+    told = [event["event"] for event in house.spool.story_of(house.uid).read()]
+    house.withdrawal.settle(ours)
+    assert [event["event"] for event in house.spool.story_of(house.uid).read()] == told
 
 
-def told(node: RunningNode, uid: str, event: str) -> list[dict[str, Any]]:
-    return [one for one in node.events(uid) if one["event"] == event]
+def test_a_later_note_names_the_results_that_no_note_of_ours_names_yet(house: House) -> None:
+    house.result()
+    house.reject(0)
+    house.note("r2")
+    house.result("later")
+    house.reject(1, title="113038", name="second")
+    ours = house.note("r3")
+    assert [one["parcel"] for one in ours.summary["withdraws"]] == ["later", "later"]  # both notes are against it
+    assert sorted(titles(ours)) == ["113001", "113038"]
 
 
-def test_results_on_a_rejected_image_are_withdrawn_in_the_archive(tmp_path: Path, study: Path) -> None:
-    uid, rejects = uid_of(study), note_on(study, tmp_path / "note", 11, title="113037")
-    with orthanc(tmp_path) as archive, serving(site(tmp_path, archive)) as node:
-        stored(node, study)
-        node.wait_for(uid, "delivered")
-        stored(node, rejects)
-        expected = "findings (2), delivered; results withdrawn, rejection note delivered"
-        wait_until(lambda: node.state(uid), expected.__eq__)
-        (note,) = notes_in(archive, uid)
-        before, after = objects_of(node.events(uid))
-        assert named(note) == before
-        assert not before & after
-        assert note.ConceptNameCodeSequence[0].CodeValue == "113037"
-        note.save_as(tmp_path / "ours.dcm")
-        assert dciodvfy(tmp_path / "ours.dcm") == []
-        (withdrawn,) = told(node, uid, "withdrawn")
-        reason = "1 of the 12 instances that it rests on was rejected for patient safety reasons (113037, DCM)"
-        assert withdrawn["reason"] == reason
-        reports = [dcmread(BytesIO(archive.file(one["ID"]))) for one in archive.instances(uid)]
-        (second,) = [one for one in reports if "PredecessorDocumentsSequence" in one]
-        assert second.SOPInstanceUID in after
-
-        nothing_more_happens(node, archive, study, tmp_path)
-
-        stored(node, note_on(study, tmp_path / "rest", *range(11)))
-        wait_until(lambda: str(kinds(archive, uid)["KO"]), "2".__eq__)
-        expected = "not analysed: it has no images but rejected ones; results withdrawn, rejection note delivered"
-        wait_until(lambda: node.state(uid), expected.__eq__)
-        assert Counter(map(frozenset, map(named, notes_in(archive, uid)))) == Counter(map(frozenset, (before, after)))
+def test_a_result_that_came_too_late_for_our_note_is_stopped(house: House) -> None:
+    house.reject(0)
+    result = house.result()
+    assert house.withdrawal.stops(result).startswith("1 of the 11 instances")
+    house.withdrawal.withdraw(result, "why")
+    assert house.withdrawal.stops(result) == "why"
 
 
-def nothing_more_happens(node: RunningNode, archive: Orthanc, study: Path, tmp_path: Path) -> None:
-    """The same note again, another on the same image, and all that the archive has: none leads to another note."""
-    uid = uid_of(study)
-    everything, jobs = kinds(archive, uid), node.jobs()
-    stored(node, tmp_path / "note")
-    back = note_on(study, tmp_path / "back", 11)
-    for one in archive.instances(uid):
-        (back / f"{one['ID']}.dcm").write_bytes(archive.file(one["ID"]))
-    stored(node, back)
-    wait_until(lambda: str(node.jobs()), str(jobs + 1).__eq__)
-    wait_until(lambda: str({job["state"] for job in node.ask("jobs")}), "{'done'}".__eq__)
-    assert kinds(archive, uid) == everything == Counter(SEG=2, SR=2, PR=2, KO=1)
-    assert len(told(node, uid, "withdrawn")) == 1
+def test_where_a_note_comes_while_a_result_is_sent_the_archive_has_ours_last(house: House) -> None:
+    house.result()
+    archive, delivered = Meanwhile(house), list[str]()
+    site = Site.model_validate(
+        {
+            "node": {"data": house.folder / "data"},
+            "archive": {"kind": "folder", "path": house.folder / "archive"},
+            "pipelines": {},
+        }
+    )
+    work = StudyWork(site, house.spool, (), archive, threading.Event(), delivered.append)
+    work.deliver("result")
+    ours = parcel_id(house.uid, "r2")
+    assert archive.sent == ["the result begins", ours, "result", "result", ours]
+    assert delivered == []
+    work.deliver("result")
+    assert archive.sent[5:] == [ours]
+    told = [event["event"] for event in house.spool.story_of(house.uid).read()]
+    assert [event for event in told if event in ("delivered", "withdrawn")] == ["withdrawn", "delivered"]
 
 
-def test_what_was_not_delivered_is_not_sent_any_more(tmp_path: Path, study: Path) -> None:
-    uid, rejects = uid_of(study), note_on(study, tmp_path / "note", *range(12))
-    ports = {"dicom_port": free_port(), "http_port": free_port()}
-    config = site(tmp_path, Orthanc("ORTHANC", ports["dicom_port"], ports["http_port"], tmp_path / "none"))
-    with serving(config) as node:
-        stored(node, study)
-        node.wait_for(uid, "waiting for the archive")
-        stored(node, rejects)
-        node.wait_for(uid, "rejection note waiting for the archive")
-        with orthanc(tmp_path, **ports) as archive:
-            node.wait_for(uid, "rejection note delivered")
-            wait_until(lambda: node.ask("jobs")[0]["state"], "done".__eq__)
-            assert kinds(archive, uid) == {"KO": 1}
-            assert told(node, uid, "delivered") == []
+def test_our_own_note_that_comes_back_leads_to_nothing(house: House) -> None:
+    house.result()
+    house.reject(0)
+    ours = house.note()
+    house.receive(*ours.paths)
+    (note,) = house.withdrawal.notes(house.uid)
+    assert note.instance.header.get("Manufacturer") is None
+    assert not house.withdrawal.is_due(house.uid)
+
+
+def test_results_whose_copies_are_purged_are_withdrawn_all_the_same(house: House) -> None:
+    result = house.result()
+    house.outbox.purge("result")
+    house.reject(0)
+    ours = house.note()
+    header = dcmread(ours.paths[0])
+    assert header.PatientID == dcmread(house.images[0]).PatientID
+    (study,) = header.CurrentRequestedProcedureEvidenceSequence
+    named = {one.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for one in study.ReferencedSeriesSequence}
+    assert named == {one.sop_instance_uid for one in result.objects}
+
+
+def test_a_parcel_of_an_earlier_version_is_judged_by_what_its_objects_name(house: House) -> None:
+    house.result(inputs=False)
+    house.reject(0)
+    assert house.withdrawal.is_due(house.uid)
+
+
+def test_the_uids_of_our_note_do_not_change_when_it_is_made_again(house: House) -> None:
+    house.result()
+    house.reject(0)
+    reports = [house.withdrawal.report(house.uid, "r2", house.folder / again, NOON) for again in ("a", "b")]
+    first, second = ([one["sop_instance_uid"] for one in report["objects"]] for report in reports)
+    assert first == second
