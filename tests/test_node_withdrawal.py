@@ -56,6 +56,7 @@ def told(node: RunningNode, uid: str, event: str) -> list[dict[str, Any]]:
     return [one for one in node.events(uid) if one["event"] == event]
 
 
+@pytest.mark.slow
 def test_results_on_a_rejected_image_are_withdrawn_in_the_archive(tmp_path: Path, study: Path) -> None:
     uid, rejects = uid_of(study), note_on(study, tmp_path / "note", 11, title="113037")
     with orthanc(tmp_path) as archive, serving(site(tmp_path, archive)) as node:
@@ -102,6 +103,7 @@ def nothing_more_happens(node: RunningNode, archive: Orthanc, study: Path, tmp_p
     assert len(told(node, uid, "withdrawn")) == 1
 
 
+@pytest.mark.slow
 def test_what_was_not_delivered_is_not_sent_any_more_even_over_a_kill(
     tmp_path: Path, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
