@@ -32,6 +32,8 @@ POINTS = {
     "jobs.deliver.before": "a delivery is about to begin",
     "jobs.deliver.done": "the results are delivered, the job does not know",
     "jobs.deliver.recorded": "the delivery is recorded, the job is not over",
+    "withdrawal.before_pack": "our rejection note is made and not packed",
+    "withdrawal.packed": "our rejection note is packed, the results that it names are not marked",
     "outbox.before_manifest": "the objects are copied, the parcel has no manifest",
     "outbox.before_rename": "the parcel is whole and not in its place",
     "outbox.renamed": "the parcel is in its place, the outbox is not flushed",

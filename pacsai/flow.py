@@ -139,6 +139,7 @@ def conclude(
         objects=objects,
         seconds=watch.seconds,
         issues=study.issues,
+        inputs=tuple(instance.sop_instance_uid for instance in instances),
     )
 
 

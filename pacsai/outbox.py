@@ -1,9 +1,10 @@
 """Outbox: the results that wait for the archive, as parcels that are packed once and re-sent as they were.
 
-A parcel is a folder `<parcel id>/` with the objects of one analysis (*.dcm), `parcel.json` that lists them, and, once
-an archive has answered, `delivered.json`; `purged.json` where its objects were deleted later. A parcel that exists is
-complete: it is made under a hidden name and renamed.
-Regenerating an object gives other bytes (clock fields); that is why the first bytes are kept. Knows nothing of jobs.
+A parcel is a folder `<parcel id>/` with the objects of one analysis (*.dcm), `parcel.json` that lists them,
+`inputs.json` with the instances that they rest on, and, once an archive has answered, `delivered.json`;
+`withdrawn.json` where it must not be sent any more, `purged.json` where its objects were deleted later. A parcel that
+exists is complete: it is made under a hidden name and renamed. Knows nothing of jobs.
+Regenerating an object gives other bytes (clock fields); that is why the first bytes are kept.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _CUT_OFF_S = 3600
 _MANIFEST = "parcel.json"
 _RECORD = "delivered.json"
 _PURGED = "purged.json"
+_INPUTS = "inputs.json"
+_WITHDRAWN = "withdrawn.json"
 
 
 class ParcelError(Exception):
@@ -110,8 +113,9 @@ class Outbox:
         pipeline: str,
         revision: str,
         summary: Mapping[str, Any],
+        inputs: Collection[str] = (),
     ) -> Parcel:
-        """Copy `files` into a new parcel and return it; a parcel that exists already is returned untouched.
+        """Copy `files`, which rest on the SOP instances `inputs`, into a new parcel; one that exists stays untouched.
 
         Raises
         ------
@@ -130,6 +134,7 @@ class Outbox:
             parcel = Parcel(
                 parcel_id, folder, study_instance_uid, pipeline, revision, objects, dict(summary), _utc_now()
             )
+            durable.write(packing / _INPUTS, json.dumps(sorted(inputs)).encode())
             faults.point("outbox.before_manifest")
             durable.write(packing / _MANIFEST, _manifest(parcel))
             faults.point("outbox.before_rename")
@@ -151,6 +156,10 @@ class Outbox:
             raise ParcelError(f"the outbox holds no readable parcel {parcel_id}: {error}") from error
         objects = tuple(PackedObject(**item) for item in manifest.pop("objects"))
         return Parcel(folder=folder, objects=objects, **manifest)
+
+    def holds(self, parcel_id: str) -> bool:
+        """Tell whether there is a parcel of this name."""
+        return self._folder_of(parcel_id).is_dir()
 
     def parcels(self, study_instance_uid: str | None = None) -> tuple[Parcel, ...]:
         """Return all parcels, or those of one study, oldest first."""
@@ -226,6 +235,21 @@ class Outbox:
     def purged(self, parcel_id: str) -> bool:
         """Tell whether the objects of a parcel were deleted."""
         return (self._folder_of(parcel_id) / _PURGED).is_file()
+
+    def inputs(self, parcel_id: str) -> frozenset[str]:
+        """Return the SOP Instance UIDs of what the parcel's objects rest on."""
+        path = self._folder_of(parcel_id) / _INPUTS
+        return frozenset(json.loads(path.read_bytes())) if path.is_file() else frozenset()
+
+    def withdraw(self, parcel_id: str, reason: str) -> None:
+        """Mark a parcel as one that is not sent any more; the first reason stays."""
+        path = self._folder_of(parcel_id) / _WITHDRAWN
+        durable.write_new(path, json.dumps({"at": _utc_now(), "reason": reason}).encode())
+
+    def withdrawn(self, parcel_id: str) -> str:
+        """Return why the parcel must not be sent any more, '' where it may be."""
+        path = self._folder_of(parcel_id) / _WITHDRAWN
+        return str(json.loads(path.read_bytes())["reason"]) if path.is_file() else ""
 
     def _sweep(self) -> None:
         """Delete what was left of packings that were cut off, or came second; younger ones may still be going on."""

@@ -32,6 +32,8 @@ class Report:
     objects: tuple[Written, ...]
     seconds: Mapping[str, float]
     issues: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """SOP Instance UIDs of what the result rests on."""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, ready for json.dump; no patient data but UIDs."""
@@ -44,9 +46,10 @@ class Report:
             "reason": self.result.reason,
             "remarks": list(self.result.remarks),
             "findings": [finding_json(finding) for finding in self.result.findings],
-            "objects": [_object_json(written) for written in self.objects],
+            "objects": [object_json(written) for written in self.objects],
             "series": [_verdict_json(verdict) for verdict in self.verdicts],
             "issues": list(self.issues),
+            "inputs": list(self.inputs),
             "seconds": {step: round(duration, 3) for step, duration in self.seconds.items()},
             "intended_use": RESEARCH_USE_ONLY,
         }
@@ -72,7 +75,8 @@ def _key(name: terms.Code) -> str:
     return JSON_KEYS.get(name, name.meaning.lower().replace(" ", "_"))
 
 
-def _object_json(written: Written) -> dict[str, Any]:
+def object_json(written: Written) -> dict[str, Any]:
+    """Return what a parcel and a story tell of one object."""
     return {
         "kind": written.kind,
         "file": str(written.path),

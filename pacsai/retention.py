@@ -173,7 +173,7 @@ class Retention:
 
     def _is_needed(self, parcel: Parcel) -> str:
         """Return why a parcel must stay, '' where its objects are safe elsewhere."""
-        if not parcel.objects:
+        if not parcel.objects or self._outbox.withdrawn(parcel.id):
             return ""
         delivery = self._outbox.delivery(parcel.id)
         if delivery is None:

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+NOTE = "rejection-note"
+"""What events of this node's own rejection notes have for a pipeline (withdrawal.py)."""
+
 
 def state_of(events: Sequence[dict[str, Any]]) -> str:
-    """Return the state a study is in, in the words of its latest telling event."""
+    """Return the state a study is in, in the words of its latest telling event, and what was withdrawn."""
+    of_notes = [event for event in events if event.get("pipeline") == NOTE]
+    return _of_analyses([event for event in events if event not in of_notes]) + _of_withdrawal(of_notes)
+
+
+def _of_analyses(events: Sequence[dict[str, Any]]) -> str:
+    withdrawn = {event["parcel"] for event in events if event["event"] == "withdrawn"}
     for event in reversed(events):
         match event["event"]:
+            case "delivered" | "analysed" if event["parcel"] in withdrawn:
+                return f"{_outcome(events, event)}, withdrawn"
             case "delivered":
                 kept_back = f", {event['kept_back']} objects kept back" if event.get("kept_back") else ""
                 return f"{_outcome(events, event)}, delivered{kept_back}{_afterwards(events, event)}"
@@ -26,6 +37,21 @@ def state_of(events: Sequence[dict[str, Any]]) -> str:
             case "complete":
                 return "complete, waiting for analysis"
     return "receiving"
+
+
+def _of_withdrawal(events: Sequence[dict[str, Any]]) -> str:
+    """Return what became of the rejection note for results that were withdrawn, "" where there is none."""
+    for event in reversed(events):
+        match event["event"]:
+            case "rejection note packed":
+                return "; results withdrawn, rejection note waiting for the archive"
+            case "rejection note delivered":
+                return "; results withdrawn, rejection note delivered"
+            case "refused by the archive":
+                return f"; results withdrawn, rejection note refused by the archive: {event['reason']}"
+            case "not sent" | "failed":
+                return f"; results withdrawn, rejection note {event['event']}: {event['reason']}"
+    return ""
 
 
 def _afterwards(events: Sequence[dict[str, Any]], delivered: dict[str, Any]) -> str:

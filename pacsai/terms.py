@@ -79,6 +79,14 @@ PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")
 ENGLISH = Code("en-US", "RFC5646", "English (United States)")
 COMMENT = Code("121106", "DCM", "Comment")
 OF_INTEREST = Code("113000", "DCM", "Of Interest")
+REJECTED_FOR_QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")
+REJECTED_FOR_SAFETY = Code("113037", "DCM", "Rejected for Patient Safety Reasons")
+WRONG_WORKLIST_ENTRY = Code("113038", "DCM", "Incorrect Modality Worklist Entry")
+RETENTION_EXPIRED = Code("113039", "DCM", "Data Retention Policy Expired")
+REJECTIONS: Mapping[str, Code] = {
+    code.value: code for code in (REJECTED_FOR_QUALITY, REJECTED_FOR_SAFETY, WRONG_WORKLIST_ENTRY, RETENTION_EXPIRED)
+}
+"""Titles of rejection notes by code value (PS3.16 CID 7010; IHE RAD, Imaging Object Change Management)."""
 DEVICE = Code("121007", "DCM", "Device")
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")

@@ -17,18 +17,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pacsai import child, completion
+from pacsai import child, completion, faults, withdrawal
 from pacsai.archive import Archive
 from pacsai.archive.fenced import Fenced
 from pacsai.bounds import Bounds, within
 from pacsai.child import AnalysisBroke, Request
 from pacsai.config import Site
 from pacsai.jobs import Interrupted
-from pacsai.outbox import DeliveryRefused, Outbox
+from pacsai.objects.common import Author
+from pacsai.outbox import DeliveryRefused, Outbox, Parcel
 from pacsai.registry import Package
-from pacsai.routing import route
+from pacsai.routing import Route, route
 from pacsai.spool import Spool
+from pacsai.story import Story
+from pacsai.study import Study
 from pacsai.study.reading import read_study
+from pacsai.withdrawal import PART, Withdrawal
 
 _OLD_S = 24 * 3600
 
@@ -60,16 +64,23 @@ class StudyWork:
         self._ending = ending
         self._delivered = delivered
         self._outbox = Outbox(site.node.data / "outbox")
+        self._withdrawal = Withdrawal(
+            spool, self._outbox, Author(installation=site.node.ae_title), Bounds.of(site.node.limits)
+        )
         self._run_id = uuid.uuid4().hex[:8]
         self.check_lease: Callable[[], None] = lambda: None
         """Asked before each thing that others see; raises Interrupted where it is another node's by now."""
 
     def plan(self, study_instance_uid: str, revision: str) -> list[str]:
-        """Return the names of the pipelines to run; the study's story says why each was chosen or not."""
+        """Return the names of the pipelines to run; the study's story says why each was chosen or not.
+
+        `withdrawal.PART` is among them where results are to be withdrawn.
+        """
         story = self._spool.story_of(study_instance_uid)
         if self._spool.revision(study_instance_uid) != revision:
             story.tell("superseded", reason="images arrived after this revision; the newer one is analysed")
             return []
+        withdraws = [PART] if self._withdrawal.is_due(study_instance_uid) else []
         with within(Bounds.of(self._site.node.limits)):
             study = next(iter(read_study(self._spool.instances(study_instance_uid))))
         for issue in study.issues:
@@ -79,12 +90,20 @@ class StudyWork:
             story.tell("routed", pipeline=one.pipeline, taken=one.taken, reason=one.reason)
         taken = [one.pipeline for one in routes if one.taken]
         if not taken:
-            story.tell("not analysed", reason="; ".join(one.reason for one in routes) or "the site runs no pipeline")
-        return taken
+            story.tell("not analysed", reason=self._why_not(study, routes))
+        return [*withdraws, *taken]
+
+    def _why_not(self, study: Study, routes: Sequence[Route]) -> str:
+        """Return why no pipeline is run."""
+        if self._withdrawal.notes(study.study_instance_uid) and not any(series.is_image for series in study.series):
+            return "it has no images but rejected ones"
+        return "; ".join(one.reason for one in routes) or "the site runs no pipeline"
 
     def analyse(self, study_instance_uid: str, revision: str, pipeline: str) -> str:
         """Run `pipeline` in a child process, pack its objects, return the parcel's id."""
         story = self._spool.story_of(study_instance_uid)
+        if pipeline == PART:
+            return self._withdraw(study_instance_uid, revision, story)
         story.tell("analysis started", pipeline=pipeline)
         try:
             report = self._analysed(study_instance_uid, revision, pipeline)
@@ -119,10 +138,35 @@ class StudyWork:
         shutil.rmtree(request.folder, ignore_errors=True)
         return report
 
+    def _withdraw(self, study_instance_uid: str, revision: str, story: Story) -> str:
+        """Pack our rejection notes of this revision, mark the results that they name, return the parcel's id."""
+        parcel_id = withdrawal.parcel_id(study_instance_uid, revision)
+        try:
+            if not self._outbox.holds(parcel_id):
+                self._pack_notes(study_instance_uid, revision, parcel_id)
+        except Exception as error:
+            story.tell("failed", pipeline=PART, reason=str(error) or type(error).__name__)
+            raise
+        faults.point("withdrawal.packed")
+        parcel = self._outbox.read(parcel_id)
+        self._withdrawal.settle(parcel)
+        story.tell("rejection note packed", parcel=parcel_id, pipeline=PART, objects=len(parcel.objects))
+        return parcel_id
+
+    def _pack_notes(self, study_instance_uid: str, revision: str, parcel_id: str) -> None:
+        folder = self._site.node.data / "work" / f"{parcel_id}-{self._run_id}"
+        report = self._withdrawal.report(study_instance_uid, revision, folder, datetime.now(UTC))
+        faults.point("withdrawal.before_pack")
+        self.check_lease()
+        self._pack(report, revision)
+        shutil.rmtree(folder, ignore_errors=True)
+
     def deliver(self, parcel_id: str) -> None:
         """Send the parcel's objects; raises ArchiveUnavailable when the archive should be tried again."""
         parcel = self._outbox.read(parcel_id)
         story = self._spool.story_of(parcel.study_instance_uid)
+        if self._stopped(parcel):
+            return
         kept_back = sum(bool(one["problems"]) for one in parcel.summary["objects"])
         if not parcel.objects:
             reason = "none passed the conformance gate" if kept_back else "none may be made of such a study"
@@ -134,8 +178,26 @@ class StudyWork:
             story.tell("refused by the archive", parcel=parcel_id, pipeline=parcel.pipeline, reason=str(refusal))
             raise
         objects = len(delivery.answers)
-        story.tell("delivered", parcel=parcel_id, pipeline=parcel.pipeline, objects=objects, kept_back=kept_back)
-        self._delivered(parcel_id)
+        event = "rejection note delivered" if parcel.pipeline == PART else "delivered"
+        story.tell(event, parcel=parcel_id, pipeline=parcel.pipeline, objects=objects, kept_back=kept_back)
+        if not self._stopped(parcel, sent=True):
+            self._delivered(parcel_id)
+
+    def _stopped(self, parcel: Parcel, *, sent: bool = False) -> bool:
+        """Withdraw a result that a rejection note is against, and tell whether one is.
+
+        Where the note came while the result was `sent`, ours may have been at the archive before all of the result: it
+        is sent again, so that the archive has it last.
+        """
+        reason = self._withdrawal.stops(parcel)
+        if not reason:
+            return False
+        self._withdrawal.withdraw(parcel, reason)
+        for note in self._withdrawal.notes_on(parcel):
+            if note.objects and (sent or self._outbox.delivery(note.id)):
+                self.check_lease()
+                self._outbox.send_again(note.id, {one.sop_instance_uid for one in note.objects}, self._archive)
+        return True
 
     def _report(self, request: Request, package: Package) -> dict[str, Any]:
         """Return the report of the analysis or, where it breaks, of its refusal for that reason."""
@@ -169,7 +231,8 @@ class StudyWork:
             study_instance_uid=report["study_instance_uid"],
             pipeline=report["pipeline"],
             revision=revision,
-            summary=report,
+            summary={key: value for key, value in report.items() if key != "inputs"},
+            inputs=report["inputs"],
         )
 
 

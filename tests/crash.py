@@ -27,7 +27,6 @@ from pacsai.faults import POINTS
 from tests.services import Orthanc, orthanc, postgresql
 from tests.trials import END_S, Trial, trial_of, wait
 
-RESULTS = Counter(SEG=1, SR=1, PR=1)
 RECEIVING = ("intake.", "receiver.", "stow.")
 """Points that each instance passes: they fire at the fourth, when three are acknowledged."""
 
@@ -90,8 +89,8 @@ def _count(trial: Trial, told: Account) -> None:
     kinds = Counter(one["Modality"] for one in trial.archive.instances(trial.uid))
     told.acknowledged, told.lost = len(trial.acknowledged), max(told.lost, trial.lost())
     told.results = kinds.total()
-    told.missing, told.doubled = (RESULTS - kinds).total(), (kinds - RESULTS).total()
-    if told.acknowledged < len(list(trial.study.rglob("*.dcm"))):
+    told.missing, told.doubled = (trial.results - kinds).total(), (kinds - trial.results).total()
+    if told.acknowledged < len(trial.files):
         told.trouble = "the restarted node did not take what was left"
 
 

@@ -167,3 +167,16 @@ def test_of_two_nodes_that_pack_the_same_parcel_the_first_is_kept(outbox: Outbox
     assert parcel == outbox.read("p1")
     assert [path.read_bytes() for path in parcel.paths] == [path.read_bytes() for path in objects]
     assert [one.name for one in outbox._folder.iterdir()] == ["p1"]
+
+
+def test_a_parcel_says_what_it_rests_on_and_why_it_was_withdrawn(outbox: Outbox, objects: list[Path]) -> None:
+    about = {"study_instance_uid": "1.2", "pipeline": "toy", "revision": "r1", "summary": {}}
+    outbox.pack("p1", objects, **about, inputs=["1.2.2", "1.2.1"])
+    outbox.pack("p1", objects, **about, inputs=["1.2.3"])
+    assert outbox.inputs("p1") == {"1.2.1", "1.2.2"}
+    assert outbox.withdrawn("p1") == ""
+    for reason in ("first", "second"):
+        outbox.withdraw("p1", reason)
+    assert outbox.withdrawn("p1") == "first"
+    assert outbox.holds("p1")
+    assert not outbox.holds("p2")

@@ -218,6 +218,15 @@ def test_without_commitment_only_where_the_site_says_so(house: House) -> None:
     assert house.verdict("1") == "goes: older than 30 days"
 
 
+def test_a_result_that_was_withdrawn_keeps_nothing(house: House) -> None:
+    house.study("1")
+    undelivered(house)
+    uncommitted(house)
+    for parcel_id in ("more", "p1"):
+        house.outbox.withdraw(parcel_id, "its images were rejected")
+    assert house.verdict("1") == "goes: older than 30 days"
+
+
 def test_promised_images_go_only_where_the_site_says_so(house: House) -> None:
     house.study("1")
     promised(house)

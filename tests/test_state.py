@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pacsai.state import state_of
+from pacsai.state import NOTE, state_of
+from pacsai.withdrawal import PART
 
 ANALYSED: dict[str, Any] = {
     "event": "analysed",
@@ -16,6 +17,10 @@ ANALYSED: dict[str, Any] = {
     "findings": [{}, {}],
 }
 REFUSED = {**ANALYSED, "outcome": "not analysed", "reason": "12 images", "findings": []}
+
+
+def note(becomes: str) -> dict[str, Any]:
+    return {"event": f"rejection note {becomes}", "parcel": "n", "pipeline": NOTE}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,28 @@ REFUSED = {**ANALYSED, "outcome": "not analysed", "reason": "12 images", "findin
             "failed: disk full",
         ),
         ([ANALYSED, {"event": "delivered", "parcel": "p"}, {"event": "complete"}], "complete, waiting for analysis"),
+        ([ANALYSED, {"event": "withdrawn", "parcel": "p"}], "findings (2), withdrawn"),
+        (
+            [ANALYSED, {"event": "delivered", "parcel": "p"}, {"event": "withdrawn", "parcel": "p"}, note("packed")],
+            "findings (2), withdrawn; results withdrawn, rejection note waiting for the archive",
+        ),
+        (
+            [note("packed"), note("delivered"), {"event": "not analysed", "reason": "no images"}],
+            "not analysed: no images; results withdrawn, rejection note delivered",
+        ),
+        (
+            [ANALYSED, note("packed"), {"event": "refused by the archive", "pipeline": NOTE, "reason": "A900"}],
+            "findings (2), waiting for the archive; results withdrawn, rejection note refused by the archive: A900",
+        ),
+        (
+            [{"event": "complete"}, {"event": "failed", "pipeline": NOTE, "reason": "disk full"}],
+            "complete, waiting for analysis; results withdrawn, rejection note failed: disk full",
+        ),
     ],
 )
 def test_the_latest_telling_event_says_the_state(events: list[dict[str, Any]], state: str) -> None:
     assert state_of(events) == state
+
+
+def test_a_note_is_called_alike_where_it_is_told_and_where_it_is_read() -> None:
+    assert NOTE == PART

@@ -1,4 +1,4 @@
-"""What a node goes through in `make crash`: a study is sent or uploaded, analysed, delivered, committed, purged."""
+"""What a node goes through in `make crash`: a study comes, is analysed, delivered, committed, withdrawn, purged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from pacsai.spool import Spool
 from pacsai.state import state_of
 from pacsai.story import Story
 from tests.nodes import write_site
+from tests.notes import write_note
 from tests.services import Orthanc
 from tests.test_node import ct_with_balls, uid_of
 from tests.toys import toy_pipeline
@@ -45,6 +47,8 @@ class Trial:
     ae_title: str = "PACSAI"
     end: ClassVar[str] = "delivered"
     """What the study's state says at the end."""
+    results: ClassVar[Counter[str]] = Counter(SEG=1, SR=1, PR=1)
+    """What the archive holds then, by modality."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -62,6 +66,7 @@ class Trial:
         # A study of its own: trials share Orthanc, and UIDs of phantoms and results derive from where they lie.
         self.study = ct_with_balls(self.folder / "study", z_mm=self.port / 10)
         self.uid = uid_of(self.study)
+        self.files = sorted(self.study.rglob("*.dcm"))
 
     def set(self, section: str, **settings: Any) -> dict[str, Any]:
         """Change a section of the site's settings and return it."""
@@ -94,7 +99,10 @@ class Trial:
 
     def send(self) -> None:
         """Send what is not acknowledged, and note what is now."""
-        files = [str(path) for path in sorted(self.study.rglob("*.dcm")) if path not in self.acknowledged]
+        self._send(self.files)
+
+    def _send(self, paths: Sequence[Path]) -> None:
+        files = [str(path) for path in paths if path not in self.acknowledged]
         if files:
             command = ["storescu", "-v", "-R", "-aec", self.ae_title, "127.0.0.1", str(self.port), *files]
             sent = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -117,7 +125,24 @@ class Trial:
     def _is_kept(self, sent: Path) -> bool:
         header = dcmread(sent)
         kept = self.data / "spool" / Spool.key(self.uid) / "instances" / f"{Spool.key(header.SOPInstanceUID)}.dcm"
-        return kept.is_file() and bytes(dcmread(kept).PixelData) == bytes(header.PixelData)
+        return kept.is_file() and dcmread(kept).get("PixelData") == header.get("PixelData")
+
+
+class Withdrawn(Trial):
+    """Once all is delivered, a rejection note on every image comes; our own note, a KO, is one result more then."""
+
+    results = Trial.results + Counter(KO=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.images = self.files
+        self.files = [*self.images, write_note(self.folder / "note" / "note.dcm", self.images)]
+
+    def send(self) -> None:
+        """Send the images, and when their results are delivered the note."""
+        self._send(self.images)
+        wait(self.is_over, END_S, "the study was not delivered before the note")
+        self._send(self.files)
 
 
 class Committed(Trial):
@@ -187,7 +212,7 @@ class Uploaded(Trial):
 
     def send(self) -> None:
         """Upload what is not acknowledged, until the node is gone."""
-        for path in sorted(self.study.rglob("*.dcm")):
+        for path in self.files:
             if path in self.acknowledged:
                 continue
             url = f"http://127.0.0.1:{self.web_port}/dicom-web/studies"
@@ -204,7 +229,7 @@ def trial_of(point: str) -> type[Trial]:
     """Return the trial in which the node comes by `point`."""
     if point.endswith(("send_again", "sent_again")):
         return SentAgain
-    kinds = {"commitment": Committed, "notice": Committed, "purge": Purged, "stow": Uploaded}
+    kinds = {"commitment": Committed, "notice": Committed, "purge": Purged, "stow": Uploaded, "withdrawal": Withdrawn}
     return kinds.get(point.partition(".")[0], Trial)
 
 

@@ -89,7 +89,7 @@ class Asking:
         """Enter a delivered parcel, durably; a second time changes nothing."""
         parcel = self._outbox.read(parcel_id)
         objects = [Reference(one.sop_class_uid, one.sop_instance_uid) for one in parcel.objects]
-        if objects:
+        if objects and not self._outbox.withdrawn(parcel_id):
             self._ledger.expect(parcel_id, parcel.study_instance_uid, objects, self._clock())
 
     def expect_delivered(self) -> None:
@@ -130,6 +130,9 @@ class Asking:
 
     def _ask_about(self, request: Request) -> None:
         self._check_lead()
+        if self._outbox.withdrawn(request.parcel_id):  # the archive may have deleted it, as it should
+            self._ledger.settle(request.parcel_id, "withdrawn")
+            return
         if self._clock() - request.since > self._settings.commitment_days * _DAY_S:
             self._give_up(request, f"no answer in {self._settings.commitment_days:g} days")
             return

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS owed (
 CREATE TABLE IF NOT EXISTS promised (study_key TEXT PRIMARY KEY, ae_title TEXT NOT NULL) WITHOUT ROWID;
 """
 
-State = Literal["open", "committed", "not committed"]
+State = Literal["open", "committed", "not committed", "withdrawn"]
 
 _DAY_S = 86400.0
 

@@ -44,7 +44,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultObject:
-    """One finished object: `kind` is SEG, SR, GSPS, SC or KO."""
+    """One finished object: `kind` is SEG, SR, GSPS, SC, KO or REJECTION (a rejection note of this node's own)."""
 
     kind: str
     dataset: Dataset

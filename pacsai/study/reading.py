@@ -9,13 +9,15 @@ import filecmp
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from pacsai.dicom.part10 import read_head
 from pacsai.study import Instance, Series, Study
 from pacsai.study.header import NotDicomError, NotReadableError, Room, as_number, read_header, texts, uid
-from pacsai.study.rejection import without_rejected
+from pacsai.study.rejection import KEY_OBJECT_SELECTION, Note, notes, without_rejected
 
 
 def read_folder(folder: Path) -> tuple[Study, ...]:
@@ -51,6 +53,18 @@ def read_instance(path: Path, room: Room | None = None) -> Instance:
     """Return the SOP instance in the file; see `read_header`. Raises NotReadableError."""
     header = read_header(path, room)
     return Instance(uid(header, "SOPInstanceUID"), uid(header, "SOPClassUID"), path, header)
+
+
+def read_notes(paths: Iterable[Path]) -> tuple[Note, ...]:
+    """Return the rejection notes among files of the spool, whose heads tell their class; unreadable ones are none."""
+    found: list[Instance] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        for path in paths:
+            with suppress(ValueError, FileNotFoundError):  # of another's head, unreadable, or purged meanwhile
+                if read_head(path).sop_class_uid == KEY_OBJECT_SELECTION:
+                    found.append(read_instance(path))
+    return tuple(notes(found))
 
 
 def _studies(instances: Sequence[Instance], issues: tuple[str, ...]) -> tuple[Study, ...]:

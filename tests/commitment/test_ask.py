@@ -228,6 +228,19 @@ def test_what_fails_again_and_again_is_told_as_not_committed(
     assert told["reason"] == "1 objects: 0x0213 resource limitation, sent again 3 times"
 
 
+def test_what_was_withdrawn_is_neither_sent_again_nor_asked_for_again(
+    house: House, archive: CommitmentPeer, tmp_path: Path
+) -> None:
+    archive.answers_at_once = True
+    first, _ = house.pack(tmp_path / "ct")
+    archive.refuses = {first: 0x0112}
+    house.round()
+    house.outbox.withdraw("p1", "its images were rejected")
+    house.round()
+    assert house.request.state == "withdrawn"
+    assert (len(archive.asked), archive.stored) == (1, [])
+
+
 def test_an_answer_of_another_ae_or_of_an_unknown_transaction_is_told_and_ignored(
     house: House, archive: CommitmentPeer, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ _TYPE_1 = {
     "DimensionOrganizationSequence DimensionIndexSequence FrameOfReferenceUID ReferencedSeriesSequence",
     "SR": f"{_COMMON_1} {_DOCUMENT_1} CompletionFlag VerificationFlag PreliminaryFlag",
     "KO": f"{_COMMON_1} {_DOCUMENT_1}",
+    "REJECTION": f"{_COMMON_1} {_DOCUMENT_1}",
     "GSPS": f"{_COMMON_1} ContentLabel PresentationCreationDate PresentationCreationTime ReferencedSeriesSequence "
     "DisplayedAreaSelectionSequence GraphicAnnotationSequence GraphicLayerSequence SoftcopyVOILUTSequence "
     "PresentationLUTShape",
@@ -45,6 +46,7 @@ _TYPE_2 = {
     "SEG": f"{_COMMON_2} ContentDescription ContentCreatorName PositionReferenceIndicator",
     "SR": f"{_COMMON_2} ReferencedPerformedProcedureStepSequence PerformedProcedureCodeSequence",
     "KO": f"{_COMMON_2} ReferencedPerformedProcedureStepSequence",
+    "REJECTION": f"{_COMMON_2} ReferencedPerformedProcedureStepSequence",
     "GSPS": f"{_COMMON_2} ContentDescription ContentCreatorName",
     "SC": f"{_COMMON_2} PatientOrientation",
 }
@@ -71,6 +73,7 @@ _SOP_CLASSES = {
     "SEG": "1.2.840.10008.5.1.4.1.1.66.4",
     "SR": "1.2.840.10008.5.1.4.1.1.88.34",
     "KO": "1.2.840.10008.5.1.4.1.1.88.59",
+    "REJECTION": "1.2.840.10008.5.1.4.1.1.88.59",
     "GSPS": "1.2.840.10008.5.1.4.1.1.11.1",
     "SC": "1.2.840.10008.5.1.4.1.1.7",
 }

@@ -13,21 +13,25 @@ from pacsai.objects.source import ResultObject, Source
 
 def dangling(one: ResultObject, objects: Sequence[ResultObject], source: Source) -> Iterator[str]:
     """Yield the references that lead nowhere."""
-    known = _known(objects, source)
+    known = _known(one, objects, source)
     for path, item in items(own(one.dataset, source)):
         if "ReferencedSOPInstanceUID" in item and not path.startswith("PredecessorDocumentsSequence"):
             yield from _judged(path, item, known)
-    if one.kind in ("SR", "KO"):
+    if one.kind in ("SR", "KO", "REJECTION"):
         yield from _without_evidence(one.dataset)
     if one.kind == "GSPS":
         yield from _without_series(one.dataset)
     yield from _tracks(one, objects)
 
 
-def _known(objects: Sequence[ResultObject], source: Source) -> Mapping[str, Dataset]:
+def _known(one: ResultObject, objects: Sequence[ResultObject], source: Source) -> Mapping[str, Dataset]:
+    """Return what `one` may refer to: a rejection note to what was made here alone, never to anybody's images."""
+    made = {str(other.dataset.SOPInstanceUID): other.dataset for other in objects}
+    if one.kind == "REJECTION":
+        return made
     studied = {i.sop_instance_uid: i.header for series in source.study.series for i in series.instances}
     analysed = {instance.sop_instance_uid: instance.header for instance in source.instances}
-    return studied | analysed | {str(one.dataset.SOPInstanceUID): one.dataset for one in objects}
+    return studied | analysed | made
 
 
 def _judged(path: str, item: Dataset, known: Mapping[str, Dataset]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 
 from pacsai.objects.source import ResultObject, Source
-from pacsai.terms import IMAGING_MEASUREMENTS, MEASUREMENT_REPORT, OF_INTEREST, PROCEDURE_REPORTED, Code
+from pacsai.terms import IMAGING_MEASUREMENTS, MEASUREMENT_REPORT, OF_INTEREST, PROCEDURE_REPORTED, REJECTIONS, Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +106,19 @@ def broken(one: ResultObject, _: Sequence[ResultObject], source: Source) -> Iter
         yield from _rows(one.dataset, REPORT, "TID 1500")
         yield from _measurement_groups(one.dataset)
         yield from _numbers(one.dataset)
-    if one.kind == "KO":
-        yield from _root(one.dataset, "2010", OF_INTEREST)
+    if one.kind in ("KO", "REJECTION"):
+        titles = (OF_INTEREST,) if one.kind == "KO" else tuple(REJECTIONS.values())
+        yield from _root(one.dataset, "2010", *titles)
         yield from _rows(one.dataset, SELECTION, "TID 2010")
         if not any(item.get("ValueType") in ("IMAGE", "COMPOSITE") for item in _children(one.dataset)):
             yield "TID 2010: nothing is selected"
 
 
-def _root(document: Dataset, template: str, title: Code) -> Iterator[str]:
+def _root(document: Dataset, template: str, *titles: Code) -> Iterator[str]:
     if _template(document) != template:
         yield f"TID {template}: the root names template {_template(document) or 'none'}"
-    if _concept(document) != title:
-        yield f"TID {template}: the title is not {title.meaning}"
+    if _concept(document) not in titles:
+        yield f"TID {template}: the title is not {' or '.join(title.meaning for title in titles)}"
 
 
 def _rows(parent: Dataset, rows: Sequence[Row], where: str) -> Iterator[str]:
