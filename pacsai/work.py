@@ -195,8 +195,7 @@ class StudyWork:
         self._withdrawal.withdraw(parcel, reason)
         for note in self._withdrawal.notes_on(parcel):
             if note.objects and (sent or self._outbox.delivery(note.id)):
-                self.check_lease()
-                self._outbox.send_again(note.id, {one.sop_instance_uid for one in note.objects}, self._archive)
+                self._outbox.send_again(note.id, {one.sop_instance_uid for one in note.objects}, self._fenced)
         return True
 
     def _report(self, request: Request, package: Package) -> dict[str, Any]:
