@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from pacsai import MANUFACTURER, MODEL_NAME, RESEARCH_USE_ONLY
 from pacsai.bounds import Bounds, within
@@ -78,7 +79,8 @@ class Withdrawal:
             return ""
         if before := self._outbox.withdrawn(parcel.id):
             return before
-        notes, inputs = self.notes(parcel.study_instance_uid), self._inputs(parcel)
+        notes = self.notes(parcel.study_instance_uid)
+        inputs = self._inputs(parcel) if notes else frozenset()
         return "; ".join(_reason(note, inputs) for note in notes if note.rejected & inputs)
 
     def notes_on(self, result: Parcel) -> list[Parcel]:
@@ -144,7 +146,7 @@ class Withdrawal:
         inputs = self._outbox.inputs(parcel.id)
         if inputs:
             return inputs
-        headers = (dcmread(path, stop_before_pixels=True) for path in parcel.paths if path.is_file())
+        headers = (_header(path) for path in parcel.paths if path.is_file())
         return frozenset(uid for header in headers for uid in referenced(header))
 
     def _write(self, affected: Affected, path: Path, now: datetime) -> Written:
@@ -156,6 +158,14 @@ class Withdrawal:
         because_of = affected.note.instance.sop_instance_uid
         title = REJECTIONS[affected.note.title]
         return rejection.write(title, affected.objects, source, path, because_of=because_of, author=self._author)
+
+
+def _header(path: Path) -> Dataset:
+    """Return the header of a packed object, an empty one where it is damaged: delivering it will say so."""
+    try:
+        return dcmread(path, stop_before_pixels=True)
+    except InvalidDicomError:
+        return Dataset()
 
 
 def parcel_id(study_instance_uid: str, revision: str) -> str:
