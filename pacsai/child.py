@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from pacsai.objects.common import Author
 from pacsai.pipeline import Resources
 from pacsai.registry import read_package
 from pacsai.report import Report
+from pacsai.study import Study
 from pacsai.study.reading import read_study
 
 REPORT = "report.json"
@@ -159,7 +160,13 @@ def perform(request: Request) -> Report:
     study = next(iter(read_study(Path(request.instances).glob("*.dcm"))))
     if request.refusal:
         return refuse_study(study, request.order, request.refusal)
-    return analyse_study(study, request.order)
+    return analyse_study(study, replace(request.order, prior=_prior(request)))
+
+
+def _prior(request: Request) -> Study | None:
+    """Return the earlier study, None where there is none or its folder does not hold exactly one."""
+    studies = read_study(Path(request.prior).glob("*.dcm")) if request.prior else ()
+    return studies[0] if len(studies) == 1 else None
 
 
 def main() -> None:

@@ -138,7 +138,7 @@ def test_what_is_said_about_the_study_stands_in_every_header(tmp_path: Path) -> 
         assert (found.PatientID, str(found.PatientName), found.AccessionNumber) == ("P1", "Doe^Jane", "A7")
         assert (found.StudyDescription, found.SeriesDescription) == ("Brain follow-up", "FLAIR")
         assert (found.BodyPartExamined, found.StudyDate, found.StudyTime) == ("BRAIN", "20260102", "030405")
-        assert found.ImageType[:2] == ["DERIVED", "SECONDARY"]
+        assert found.ImageType[:2] == ["DERIVED", "PRIMARY"]
         assert found.DerivationDescription == "made of x.nii, which was not DICOM"
     again = wrap([source], "MR", tmp_path / "again", About(patient_id="P1", study="baseline", series_number=4))
     assert header(again[0]).StudyInstanceUID == found.StudyInstanceUID
