@@ -22,6 +22,9 @@ FREE_WORDS = ("ProtocolName", "SequenceName", "PulseSequenceName")
 PAIRED = frozenset({"FLAIR", "T1", "T2", "proton density"})
 """Kinds that stand beside others in one description ("PD/T2 TSE"); any other kind decides by itself."""
 
+SHORTEST_SPIN_ECHO = 5.0
+"""A shorter echo, in ms, is a gradient's, whether ScanningSequence says so or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Naming:
@@ -117,7 +120,7 @@ def by_times(times: Times) -> str:
         return "T1"
     if times.inverted:
         return ""
-    if times.gradient:
+    if times.gradient or te < SHORTEST_SPIN_ECHO:
         return _gradient(te, tr, times.steady_state)
     if te <= 35 and tr <= 1400:
         return "T1"

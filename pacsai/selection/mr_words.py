@@ -16,7 +16,7 @@ from pacsai.study.header import texts
 
 SEQUENCES: Mapping[str, str] = {
     "T2*": r"[tт]2 ?w? ?star|\bhemo|\bmedic\b|\bmerge\b|\bt2 ?(w ?)?(ffe|gre)\b",
-    "short-tau inversion recovery": r"\bstir\b|\btirm\b(?! dark)",
+    "short-tau inversion recovery": r"\bstir\b|\btirm\b(?!.*dark)",
     "double inversion recovery": r"\bdir\b|double inversion|doppelinversion|double ir\b",
     "phase-sensitive inversion recovery": r"\bpsir\b",
     "a balanced steady-state sequence": r"\bciss\b|fiesta|\btrufi|true ?fisp|\bbssfp\b|\bbffe\b|\bb ffe\b",
