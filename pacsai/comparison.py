@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import date
 
 from pydicom.dataset import Dataset
 
+from pacsai.gathering import Images, gather
 from pacsai.objects.known import known_findings
 from pacsai.pipeline import Condition, Manifest
-from pacsai.selection import Selection
-from pacsai.selection.mr_select import select_sequences
-from pacsai.sequences import Prior
-from pacsai.study import Instance, Study, plain
+from pacsai.sequences import Prior, Sequences
+from pacsai.study import Study, plain
 from pacsai.study.header import texts
-from pacsai.volume import GeometryError, PixelError, Volume, read_volume
 
 IDENTITY = {
     "PatientID": "another patient ID",
@@ -32,49 +30,30 @@ IDENTITY = {
 """What tells two patients apart, and the words for it, which hold none of it. What is empty tells nothing."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
-    """What is used of an earlier study.
+def compared(
+    images: Images, study: Study, earlier: Study | None, manifest: Manifest, accepts: Mapping[str, Condition]
+) -> Images:
+    """Return `images` of `study` with what the `earlier` one adds for the pipeline of `manifest`.
 
-    Attributes
-    ----------
-    prior : Prior or None
-        None where nothing is used.
-    instances : tuple of Instance
-        What `prior` was made of: images, report and segmentation.
-    remarks : tuple of str
-        What a reader should know, such as why the earlier study was not used.
-    selection : Selection or None
-        Which of its series were taken.
+    Pipelines of a single volume are given nothing of it.
     """
-
-    prior: Prior | None = None
-    instances: tuple[Instance, ...] = ()
-    remarks: tuple[str, ...] = ()
-    selection: Selection | None = field(default=None)
-
-
-def compared(study: Study, earlier: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Comparison:
-    """Return what `study` may be compared with in `earlier`, for the pipeline of `manifest`."""
+    if earlier is None or not isinstance(images.given, Sequences):
+        return images
     if reason := why_not(study, earlier):
-        return _left(reason)
-    selection = select_sequences(earlier, accepts, manifest.sequences)
-    if selection.taken is None:
-        return _left(selection.reason)
-    try:
-        volumes = sequence_volumes(selection)
-    except (GeometryError, PixelError) as error:
-        return _left(str(error))
-    known, told_by = known_findings(earlier, manifest.name)
-    prior = Prior(volumes, manifest.reference, earlier.study_instance_uid, study_date(earlier), known)
-    images = (one for candidate in selection.sequences.values() for one in candidate.instances)
-    remarks = tuple(f"earlier study: {remark}" for remark in selection.remarks)
-    return Comparison(prior, (*images, *told_by), remarks, selection)
-
-
-def sequence_volumes(selection: Selection) -> dict[str, Volume]:
-    """Return the voxels of the selected sequences. Raises GeometryError or PixelError."""
-    return {name: read_volume(candidate.instances) for name, candidate in selection.sequences.items()}
+        return _left(images, reason)
+    before = gather(earlier, manifest, accepts)
+    if not isinstance(before.given, Sequences):
+        return _left(images, before.refusal)
+    known, reports = known_findings(earlier, manifest.name)
+    day = study_date(earlier)
+    prior = Prior(before.given.volumes, before.given.reference, earlier.study_instance_uid, day, known)
+    return replace(
+        images,
+        given=replace(images.given, prior=prior),
+        earlier=before,
+        reports=reports,
+        remarks=(*images.remarks, *(f"earlier study: {remark}" for remark in before.remarks)),
+    )
 
 
 def why_not(study: Study, earlier: Study) -> str:
@@ -146,5 +125,5 @@ def _header(study: Study) -> Dataset:
     return next((one.header for one in study.instances if texts(one.header, "StudyDate")), Dataset())
 
 
-def _left(reason: str) -> Comparison:
-    return Comparison(remarks=(f"not compared with the earlier study: {reason}",))
+def _left(images: Images, reason: str) -> Images:
+    return replace(images, remarks=(*images.remarks, f"not compared with the earlier study: {reason}"))

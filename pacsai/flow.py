@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from pacsai.comparison import compared
 from pacsai.finding import Provenance, Result
 from pacsai.gathering import Images, chosen, gather
 from pacsai.objects.common import Author
@@ -92,9 +93,10 @@ class Stopwatch:
 
 def analyse_study(study: Study, order: Order) -> Report:
     """Return what the ordered pipeline says of `study`, with the objects written to the order's folder."""
-    watch = Stopwatch()
+    manifest, watch = order.package.manifest, Stopwatch()
     with watch.time("read"):
-        images = gather(study, order.package.manifest, order.accepts, order.prior)
+        images = gather(study, manifest, order.accepts)
+        images = compared(images, study, order.prior, manifest, order.accepts)
     with watch.time("analyse"):
         refused = images.given is None
         result = Result.not_analysed(images.refusal) if refused else order.package.load().analyse(images.given)

@@ -1,17 +1,17 @@
-"""From a study to what a pipeline's `analyse` is given: one volume, or sequences and those of the study before.
+"""From a study to what a pipeline's `analyse` is given: one volume, or a volume for each sequence.
 
-Selects by headers, reads voxels, and says why there is nothing to give. One path for every kind of input.
+Selects by headers, reads voxels, and says why there is nothing to give. One path for every kind of input; what the
+study before adds is comparison.py's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pacsai.bodypart import recognise
-from pacsai.comparison import Comparison, compared, sequence_volumes
 from pacsai.pipeline import Condition, Manifest
-from pacsai.selection import Selection, select
+from pacsai.selection import Candidate, Selection, select
 from pacsai.selection.mr_select import select_sequences
 from pacsai.sequences import Sequences
 from pacsai.study import Instance, Study
@@ -26,14 +26,23 @@ class Images:
     ----------
     given : Volume, Sequences or None
         The argument of `analyse`; None where there is none, and `refusal` says why.
-    comparison : Comparison
-        The study before, as far as it is used.
+    used : mapping of str to Candidate
+        The sequences in it; {} for a single volume.
+    remarks : tuple of str
+        What a reader of the result should know of the images.
+    earlier : Images or None
+        Those of the study that this one is compared with.
+    reports : tuple of Instance
+        What told the findings of that study.
     """
 
     selection: Selection
     given: Volume | Sequences | None
     refusal: str = ""
-    comparison: Comparison = field(default_factory=Comparison)
+    used: Mapping[str, Candidate] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    earlier: Images | None = None
+    reports: tuple[Instance, ...] = ()
 
     @property
     def volume(self) -> Volume | None:
@@ -43,13 +52,9 @@ class Images:
     @property
     def instances(self) -> tuple[Instance, ...]:
         """Return all that a result depends on: of every sequence, and of the study before; () for none."""
-        taken = self.selection.sequences.values() or filter(None, (self.selection.taken,))
-        return (*(one for candidate in taken for one in candidate.instances), *self.comparison.instances)
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Return what a reader of the result should know of the images."""
-        return (*self.selection.remarks, *self.comparison.remarks)
+        taken = tuple(self.used.values()) or tuple(filter(None, (self.selection.taken,)))
+        own = tuple(instance for candidate in taken for instance in candidate.instances)
+        return (*own, *(self.earlier.instances if self.earlier else ()), *self.reports)
 
 
 def chosen(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Selection:
@@ -57,37 +62,37 @@ def chosen(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -
     return select_sequences(study, accepts, manifest.sequences) if manifest.sequences else select(study, accepts)
 
 
-def gather(study: Study, manifest: Manifest, accepts: Mapping[str, Condition], prior: Study | None = None) -> Images:
-    """Return what the pipeline of `manifest` is given of `study`, read into memory.
-
-    Parameters
-    ----------
-    accepts : mapping
-        Acceptance rules, the manifest's or a trial's.
-    prior : Study or None
-        The patient's earlier study; it is looked at by pipelines of sequences, and never stands in the way.
-    """
+def gather(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Images:
+    """Return what the pipeline of `manifest` is given of `study` under the rules `accepts`, read into memory."""
     selection = chosen(study, manifest, accepts)
     if selection.taken is None:
         return Images(selection, None, selection.reason)
     try:
-        if not manifest.sequences:
-            return _with_volume(selection, accepts)
-        given = Sequences(sequence_volumes(selection), manifest.reference)
+        return _sequences(selection, manifest) if manifest.sequences else _volume(selection.taken, selection, accepts)
     except (GeometryError, PixelError) as error:
         return Images(selection, None, str(error))
-    if prior is None:
-        return Images(selection, given)
-    comparison = compared(study, prior, manifest, accepts)
-    return Images(selection, replace(given, prior=comparison.prior), comparison=comparison)
 
 
-def _with_volume(selection: Selection, accepts: Mapping[str, Condition]) -> Images:
+def _volume(taken: Candidate, selection: Selection, accepts: Mapping[str, Condition]) -> Images:
     """Return the selected volume where its voxels show the wanted part of the body."""
-    assert selection.taken is not None  # noqa: S101 - asked before
-    volume = read_volume(selection.taken.instances)
+    volume = read_volume(taken.instances)
     wanted = accepts.get("BodyPart")
     seen = recognise(volume) if wanted else None
     if wanted and seen and seen.name not in wanted.values:
         return Images(selection, None, f"the images do not show {' or '.join(wanted.values)}: {seen.reason}")
     return Images(selection, volume)
+
+
+def _sequences(selection: Selection, manifest: Manifest) -> Images:
+    """Return the sequences; an optional one whose pixels cannot be read is left out, and that is said."""
+    volumes: dict[str, Volume] = {}
+    remarks = list(selection.remarks)
+    for name, candidate in selection.sequences.items():
+        try:
+            volumes[name] = read_volume(candidate.instances)
+        except (GeometryError, PixelError) as error:
+            if manifest.sequences[name] == "required":
+                raise
+            remarks.append(f"{name} was left out: {error}")
+    used = {name: selection.sequences[name] for name in volumes}
+    return Images(selection, Sequences(volumes, manifest.reference), used=used, remarks=tuple(remarks))

@@ -10,7 +10,7 @@ from pacsai import RESEARCH_USE_ONLY, terms
 from pacsai.finding import Finding, Result
 from pacsai.gathering import Images
 from pacsai.objects.write import Written
-from pacsai.selection import Verdict, describe
+from pacsai.selection import Candidate, Verdict, describe
 from pacsai.study.header import uid
 
 JSON_KEYS = {
@@ -35,19 +35,15 @@ class Used:
 
 def used(images: Images) -> tuple[Used, ...]:
     """Return the sequences that a pipeline was given, those of the earlier study last; () for a single volume."""
-    selections = ((images.selection, False), (images.comparison.selection, True))
-    return tuple(
-        Used(
-            name,
-            candidate.series.series_instance_uid,
-            describe(candidate.series),
-            uid(candidate.series.header, "StudyInstanceUID"),
-            earlier,
-        )
-        for selection, earlier in selections
-        if selection and images.given is not None
-        for name, candidate in selection.sequences.items()
-    )
+    own = tuple(_used(name, candidate, prior=False) for name, candidate in images.used.items())
+    before = images.earlier.used.items() if images.earlier else ()
+    return (*own, *(_used(name, candidate, prior=True) for name, candidate in before))
+
+
+def _used(name: str, candidate: Candidate, *, prior: bool) -> Used:
+    series = candidate.series
+    study_instance_uid = uid(series.header, "StudyInstanceUID")
+    return Used(name, series.series_instance_uid, describe(series), study_instance_uid, prior)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
