@@ -54,6 +54,7 @@ class Times:
     inversion: float | None
     inverted: bool
     gradient: bool
+    echo_planar: bool
     steady_state: bool
 
     def __str__(self) -> str:
@@ -87,7 +88,7 @@ def _plain(header: Dataset, words: Words) -> Naming:
     if {"FLAIR", "T2"} <= named:  # T2 FLAIR is what FLAIR is
         named -= {"T2"}
     if measured and measured not in NAMES and measured not in named:
-        return Naming("", f"{measured} by its times ({times})")
+        return Naming("", f"{measured} by its times ({times})" if str(times) else measured)
     if measured and (not named or measured in named):
         chosen = measured if measured in NAMES else ""
         return Naming(chosen, f"{'' if chosen else f'{measured} '}by {'words and ' if named else ''}times ({times})")
@@ -110,6 +111,8 @@ def _open(named: frozenset[str], measured: str, times: Times) -> Naming:
 def by_times(times: Times) -> str:
     """Return the kind of sequence that the times make, "" where they do not decide."""
     te, tr, ti = times.echo, times.repetition, times.inversion
+    if times.echo_planar:
+        return "an echo-planar image"
     if te is None or tr is None:
         return ""
     if ti is not None and tr >= 2000 and 80 <= ti <= 300:
@@ -154,6 +157,7 @@ def _times(header: Dataset) -> Times:
         inversion=inversion,
         inverted="IR" in sequence or texts(header, "InversionRecovery").upper() == "YES" or inversion is not None,
         gradient=("GR" in sequence and "SE" not in sequence) or pulse == "GRADIENT",
+        echo_planar="EP" in sequence,
         steady_state="SS" in variant and "SP" not in variant,
     )
 

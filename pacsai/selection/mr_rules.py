@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 
 from pacsai.selection import rules
-from pacsai.selection.mr_words import WORDS, own_words
+from pacsai.selection.mr_words import WORDS, Words, own_words
 from pacsai.selection.rules import Accepts, Rule, image_type
 from pacsai.selection.splitting import Part
 from pacsai.selection.wording import body_parts
@@ -48,7 +49,7 @@ def computed(part: Part, _: Accepts) -> str | None:
     return None
 
 
-def left_out(part: Part, _: Accepts) -> str | None:
+def left_out(part: Part, _: Accepts, words: Words = WORDS) -> str | None:
     """Leave diffusion, perfusion, susceptibility, angiography and the like."""
     if number(part.header, "DiffusionBValue"):
         return "diffusion (DiffusionBValue)"
@@ -56,8 +57,8 @@ def left_out(part: Part, _: Accepts) -> str | None:
         return "perfusion or another run over time (NumberOfTemporalPositions)"
     if texts(part.header, "AngioFlag").upper() in ("Y", "YES"):
         return "an angiography (AngioFlag)"
-    words = own_words(part.header)
-    return next((reason for reason, pattern in WORDS.left_out.items() if re.search(pattern, words)), None)
+    said = own_words(part.header)
+    return next((reason for reason, pattern in words.left_out.items() if re.search(pattern, said)), None)
 
 
 def body_part(part: Part, accepts: Accepts) -> str | None:
@@ -76,5 +77,8 @@ def body_part(part: Part, accepts: Accepts) -> str | None:
 
 
 REPLACED: Mapping[Rule, Rule] = {rules.derived: computed, rules.body_part: body_part}
-RULES: tuple[Rule, ...] = (*(REPLACED.get(rule, rule) for rule in rules.COMMON), left_out)
-"""The header rules for MR sequences, in order."""
+
+
+def mr_rules(words: Words = WORDS) -> tuple[Rule, ...]:
+    """Return the header rules for MR sequences, in order, with the tables `words`."""
+    return (*(REPLACED.get(rule, rule) for rule in rules.COMMON), partial(left_out, words=words))

@@ -24,7 +24,7 @@ from pacsai.selection import (
 )
 from pacsai.selection.mr import Naming, name, with_contrast
 from pacsai.selection.mr_pixels import look
-from pacsai.selection.mr_rules import RULES, reformatted
+from pacsai.selection.mr_rules import mr_rules, reformatted
 from pacsai.selection.mr_words import WORDS, Words
 from pacsai.selection.ranking import Preference, Usable, best, series_number, why_better
 from pacsai.selection.splitting import split
@@ -120,7 +120,7 @@ def _named(
     valid = [instance for instance in series.instances if instance.sop_instance_uid not in left]
     found = []
     for part in split(series, valid):
-        judged, naming = judge(part, accepts, RULES), name(part.header, words)
+        judged, naming = judge(part, accepts, mr_rules(words)), name(part.header, words)
         if judged.usable and naming.options:
             seen = look(judged.usable, naming.options)
             told = Naming(seen.name, f"{naming.reason}; {seen.reason}")

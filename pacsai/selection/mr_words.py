@@ -23,7 +23,7 @@ SEQUENCES: Mapping[str, str] = {
     "an inversion image of MP2RAGE": r"\binv ?[12]\b",
     "proton density": r"\bpd(?![a-z]{3})|proton|\bdp\b|densite|densidad|densita|densidade",
     "T1 FLAIR": r"[tт]1 ?w? ?flair|flair ?[tт]1",
-    "FLAIR": r"flair|dark ?fluid|fluid atten|tirm dark|liquorunter|fluide? atten|spcir|压水|水抑制",
+    "FLAIR": r"flair|dark ?fluid|\bda fl\b|fluid atten|tirm dark|liquorunter|fluide? atten|spcir|压水|水抑制",
     "T1": r"(?<!par)[tт]1(?!\d)|mp ?rage|mp2rage|\bt?fspgr|\bspgr|\bbravo\b|\btfl3d|\bvibe\b",
     "T2": r"[tт]2(?!\d)",
 }
@@ -48,12 +48,12 @@ LEFT_OUT: Mapping[str, str] = {
     "a susceptibility image": r"\bswi\b|swip?\b|\bswan\b|suscept|suszept|venobold|\bqsm\b|\bmin ?ips?\b",
     "an angiography": r"\bmra\b|\btof\b|angio|\bpca\b|time of flight|venogra|\bmrv\b|\bmrav\b|willis",
     "a functional, spectroscopic or calibration run": (
-        r"\bbold\b|fmri|resting|\brest ?state|field ?map|\bb[01] ?map|spectro|\bcsi\b|\bsvs\b|\bmrs\b|calib|\basset\b"
-        r"|\bref ?scan|coil ?(survey|sens)|phase ?contrast|csf flow|\bflow\b"
+        r"\bbold\b|fmri|resting|\brest ?state|field ?map|\bb[01] ?map|spectro|\bcsi\b|\bsvs\b|\bmrs\b|calib|asset ?cal"
+        r"|\bref ?scan|coil ?(survey|sens)|phase ?contrast|csf flow|\bflow\b(?! comp)"
     ),
     "a map or a reformat by its description": (
-        r"\bmap\b|\bmaps\b|karte\b|subtr|\bsub\b|\bmips?\b|synth|colou?r|fused|fusion|overlay|volume rendering|\bvrt\b"
-        r"|screen ?save|report|snapshot|curved|segmentation|quantif"
+        r"\bmaps?\b|karte\b|subtr|\bsub\b(?! (?!t[12])\w*\d)|\bmips?\b|synth|colou?r|fused|fusion|overlay|volume rendering"
+        r"|\bvrt\b|screen ?save|report|snapshot|curved|segmentation|quantif"
     ),
 }
 """What no pipeline of sequences reads -> pattern; the first that fits is the reason."""

@@ -47,6 +47,7 @@ def test_times_alone_name_a_sequence(times: dict[str, Any], sequence: str) -> No
     [
         ({"EchoTime": 30, "RepetitionTime": 2800, "ScanningSequence": "SE"}, "proton density"),
         ({"EchoTime": 25, "RepetitionTime": 700, "ScanningSequence": "GR"}, "T2*"),
+        ({"EchoTime": 90, "RepetitionTime": 6000, "ScanningSequence": ["SE", "EP"]}, "an echo-planar image"),
         ({**FLAIR_TIMES, "InversionTime": 180, "EchoTime": 60}, "short-tau inversion recovery"),
     ],
 )
@@ -61,6 +62,8 @@ def test_times_of_other_sequences_are_told_whatever_the_words_say(times: dict[st
     [
         ("t2_space_dark-fluid_sag_p2_iso", "FLAIR"),
         ("3D T2 FLAIR SAG", "FLAIR"),
+        ("t2_spc_da-fl_sag_p2_iso", "FLAIR"),
+        ("sub-01_ses-2_FLAIR", "FLAIR"),
         ("FLAIR cor", "FLAIR"),
         ("SAG CUBE T2FLAIR", "FLAIR"),
         ("Ax T1 FLAIR", "T1"),

@@ -12,6 +12,7 @@ from pacsai.pipeline import Condition
 from pacsai.selection import Selection
 from pacsai.selection.mr import Naming
 from pacsai.selection.mr_select import select_sequences
+from pacsai.selection.mr_words import WORDS, Words
 from pacsai.study import Series
 from tests.headers import mr_header, mr_series, series, study
 
@@ -103,6 +104,17 @@ def test_the_order_of_arrival_does_not_matter() -> None:
 )
 def test_what_is_no_plain_image_is_left(changes: dict[str, Any], told: str) -> None:
     assert beside_flair(**changes).startswith(told)
+
+
+@pytest.mark.parametrize("description", ["sub-01 T1", "T1 SE flow comp", "AX T1 ASSET", "t1_mpr_sag"])
+def test_words_that_only_look_like_a_map_or_a_run_leave_nothing(description: str) -> None:
+    assert taken(select(FLAIR, mr_series(2, description))) == {"FLAIR": "1", "T1": "2"}
+
+
+def test_a_site_may_bring_its_own_words() -> None:
+    own = Words(WORDS.sequences, WORDS.contrast, WORDS.without, {"a research series": r"\bstudy x\b"})
+    selection = select_sequences(study(FLAIR, mr_series(2, "T1 Study-X")), ACCEPTS, SEQUENCES, words=own)
+    assert reason(selection) == "a research series"
 
 
 @pytest.mark.parametrize(
