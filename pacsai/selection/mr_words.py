@@ -52,8 +52,8 @@ LEFT_OUT: Mapping[str, str] = {
         r"|\bref ?scan|coil ?(survey|sens)|phase ?contrast|csf flow|\bflow\b(?! comp)"
     ),
     "a map or a reformat by its description": (
-        r"\bmaps?\b|karte\b|subtr|\bsub\b(?! (?!t[12])\w*\d)|\bmips?\b|synth|colou?r|fused|fusion|overlay|volume rendering"
-        r"|\bvrt\b|screen ?save|report|snapshot|curved|segmentation|quantif"
+        r"\bmaps?\b|karte\b|subtr|\bsub\b(?! (?!t[12])\w*\d)|\bmips?\b|synth|colou?r|fused|fusion|overlay|\bvrt\b"
+        r"|volume rendering|screen ?save|report|snapshot|curved|segmentation|quantif"
     ),
 }
 """What no pipeline of sequences reads -> pattern; the first that fits is the reason."""
