@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from pacsai.objects.common import Author
 from pacsai.pipeline import Resources
 from pacsai.registry import read_package
 from pacsai.report import Report
+from pacsai.study import Study
 from pacsai.study.reading import read_study
 
 REPORT = "report.json"
@@ -60,6 +61,8 @@ class Request:
         The SRs that this one takes the place of, by the DICOM keywords of their study, series, class and instance UID.
     bounds : mapping of str to int
         See `bounds.Bounds`.
+    prior : str
+        Folder of the files of the patient's earlier study, for a pipeline that compares with it; "" for none.
     refusal : str
         Where it is given, nothing is analysed: objects are made that tell this reason.
     """
@@ -75,6 +78,7 @@ class Request:
     remarks: tuple[str, ...] = ()
     previous: tuple[dict[str, str], ...] = ()
     bounds: Mapping[str, int] = field(default_factory=lambda: asdict(Bounds()))
+    prior: str = ""
     refusal: str = ""
 
     @property
@@ -156,7 +160,13 @@ def perform(request: Request) -> Report:
     study = next(iter(read_study(Path(request.instances).glob("*.dcm"))))
     if request.refusal:
         return refuse_study(study, request.order, request.refusal)
-    return analyse_study(study, request.order)
+    return analyse_study(study, replace(request.order, prior=_prior(request)))
+
+
+def _prior(request: Request) -> Study | None:
+    """Return the earlier study, None where there is none or its folder does not hold exactly one."""
+    studies = read_study(Path(request.prior).glob("*.dcm")) if request.prior else ()
+    return studies[0] if len(studies) == 1 else None
 
 
 def main() -> None:

@@ -17,17 +17,16 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from pacsai.bodypart import recognise
+from pacsai.comparison import compared
 from pacsai.finding import Provenance, Result
+from pacsai.gathering import Images, chosen, gather
 from pacsai.objects.common import Author
 from pacsai.objects.source import Source
 from pacsai.objects.write import Written, write
 from pacsai.pipeline import Condition
 from pacsai.registry import Package
-from pacsai.report import Report
-from pacsai.selection import Selection, select
+from pacsai.report import Report, used
 from pacsai.study import Instance, Study
-from pacsai.volume import GeometryError, PixelError, Volume, read_volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,8 @@ class Order:
         Sentences that the result must say besides the pipeline's; they change no UID.
     previous : tuple of Dataset
         The SRs that this one takes the place of: their study, series, class and instance UID. They change no UID.
+    prior : Study or None
+        The patient's earlier study, for a pipeline that compares with it.
     """
 
     package: Package
@@ -62,6 +63,7 @@ class Order:
     now: datetime
     remarks: tuple[str, ...] = ()
     previous: tuple[Dataset, ...] = ()
+    prior: Study | None = None
 
     @property
     def configuration_digest(self) -> str:
@@ -91,45 +93,30 @@ class Stopwatch:
 
 def analyse_study(study: Study, order: Order) -> Report:
     """Return what the ordered pipeline says of `study`, with the objects written to the order's folder."""
-    watch = Stopwatch()
+    manifest, watch = order.package.manifest, Stopwatch()
     with watch.time("read"):
-        selection = select(study, order.accepts)
-        volume, refusal = read(selection, order.accepts)
+        images = gather(study, manifest, order.accepts)
+        images = compared(images, study, order.prior, manifest, order.accepts)
     with watch.time("analyse"):
-        result = Result.not_analysed(refusal) if volume is None else order.package.load().analyse(volume)
-    return conclude(study, selection, volume, result, order, watch)
+        refused = images.given is None
+        result = Result.not_analysed(images.refusal) if refused else order.package.load().analyse(images.given)
+    return conclude(study, images, result, order, watch)
 
 
 def refuse_study(study: Study, order: Order, reason: str) -> Report:
     """Return the report of a study whose analysis broke off, told in an object like any other outcome."""
-    selection = select(study, order.accepts)
-    return conclude(study, selection, None, Result.not_analysed(reason), order, Stopwatch())
+    images = Images(chosen(study, order.package.manifest, order.accepts), None, reason)
+    return conclude(study, images, Result.not_analysed(reason), order, Stopwatch())
 
 
-def read(selection: Selection, accepts: Mapping[str, Condition]) -> tuple[Volume | None, str]:
-    """Return the selected volume, or None and the reason why there is none fit for the pipeline."""
-    if selection.taken is None:
-        return None, selection.reason
-    try:
-        volume = read_volume(selection.taken.instances)
-    except (GeometryError, PixelError) as error:
-        return None, str(error)
-    wanted = accepts.get("BodyPart")
-    seen = recognise(volume) if wanted else None
-    if wanted and seen and seen.name not in wanted.values:
-        return None, f"the images do not show {' or '.join(wanted.values)}: {seen.reason}"
-    return volume, ""
-
-
-def conclude(
-    study: Study, selection: Selection, volume: Volume | None, result: Result, order: Order, watch: Stopwatch
-) -> Report:
+def conclude(study: Study, images: Images, result: Result, order: Order, watch: Stopwatch) -> Report:
     """Return the report of `result`, signed, its objects written."""
+    selection = images.selection
+    rests_on = images.instances or standing_for(study)
     with watch.time("write"):
-        instances = selection.taken.instances if selection.taken else standing_for(study)
-        said = replace(result, remarks=(*result.remarks, *order.remarks))
-        signed = said.signed(provenance(instances, order))
-        objects = _write(signed, study, instances, volume, order) if selection.trustworthy else ()
+        said = replace(result, remarks=(*result.remarks, *images.remarks, *order.remarks))
+        signed = said.signed(provenance(rests_on, order))
+        objects = _write(signed, study, images, order) if selection.trustworthy else ()
     return Report(
         study_instance_uid=study.study_instance_uid,
         pipeline=order.package.name,
@@ -139,7 +126,8 @@ def conclude(
         objects=objects,
         seconds=watch.seconds,
         issues=study.issues,
-        inputs=tuple(instance.sop_instance_uid for instance in instances),
+        inputs=tuple(instance.sop_instance_uid for instance in rests_on),
+        used=used(images),
     )
 
 
@@ -166,10 +154,10 @@ def standing_for(study: Study) -> tuple[Instance, ...]:
     return by_rank[-1].instances if by_rank else ()
 
 
-def _write(
-    result: Result, study: Study, instances: Sequence[Instance], volume: Volume | None, order: Order
-) -> tuple[Written, ...]:
-    source = Source(study=study, instances=tuple(instances), volume=volume, now=order.now, previous=order.previous)
+def _write(result: Result, study: Study, images: Images, order: Order) -> tuple[Written, ...]:
+    taken = images.selection.taken
+    instances = taken.instances if taken else standing_for(study)
+    source = Source(study=study, instances=instances, volume=images.volume, now=order.now, previous=order.previous)
     return write(result, source, order.results, order.folder, order.author)
 
 

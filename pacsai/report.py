@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pacsai import RESEARCH_USE_ONLY, terms
 from pacsai.finding import Finding, Result
+from pacsai.gathering import Images
 from pacsai.objects.write import Written
-from pacsai.selection import Verdict
+from pacsai.selection import Candidate, Verdict, describe
+from pacsai.study.header import uid
 
 JSON_KEYS = {
     terms.LONG_AXIS: "long_axis_mm",
@@ -18,6 +20,30 @@ JSON_KEYS = {
     terms.ATTENUATION: "mean_hu",
 }
 """Names that measurements carry in JSON; the unit is part of the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A sequence that was analysed, and the series and study it is; `prior` where that is the earlier study."""
+
+    sequence: str
+    series_instance_uid: str
+    description: str
+    study_instance_uid: str
+    prior: bool
+
+
+def used(images: Images) -> tuple[Used, ...]:
+    """Return the sequences that a pipeline was given, those of the earlier study last; () for a single volume."""
+    own = tuple(_used(name, candidate, prior=False) for name, candidate in images.used.items())
+    before = images.earlier.used.items() if images.earlier else ()
+    return (*own, *(_used(name, candidate, prior=True) for name, candidate in before))
+
+
+def _used(name: str, candidate: Candidate, *, prior: bool) -> Used:
+    series = candidate.series
+    study_instance_uid = uid(series.header, "StudyInstanceUID")
+    return Used(name, series.series_instance_uid, describe(series), study_instance_uid, prior)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +60,7 @@ class Report:
     issues: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     """SOP Instance UIDs of what the result rests on."""
+    used: tuple[Used, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, ready for json.dump; no patient data but UIDs."""
@@ -48,6 +75,7 @@ class Report:
             "findings": [finding_json(finding) for finding in self.result.findings],
             "objects": [object_json(written) for written in self.objects],
             "series": [_verdict_json(verdict) for verdict in self.verdicts],
+            "sequences": [asdict(one) for one in self.used],
             "issues": list(self.issues),
             "inputs": list(self.inputs),
             "seconds": {step: round(duration, 3) for step, duration in self.seconds.items()},

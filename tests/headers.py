@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from pacsai.pipeline import Condition, Manifest
 from pacsai.study import Instance, Series, Study
@@ -73,6 +73,30 @@ def ct_header(k: int = 0, spacing_mm: float = 1.0, **changes: Any) -> Dataset:
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return header
+
+
+def mr_header(k: int = 0, spacing_mm: float = 1.0, **changes: Any) -> Dataset:
+    """Return the header of the `k`-th axial slice of a brain MR; None takes an attribute away."""
+    attributes: dict[str, Any] = {
+        "SOPClassUID": MRImageStorage,
+        "Modality": "MR",
+        "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM"],
+        "ConvolutionKernel": None,
+        "RescaleSlope": None,
+        "RescaleIntercept": None,
+        "Rows": 256,
+        "Columns": 256,
+        "PixelSpacing": [1.0, 1.0],
+    }
+    return ct_header(k, spacing_mm, **{**attributes, **changes})
+
+
+def mr_series(
+    number: int, description: str | None = None, *, count: int = 12, spacing_mm: float = 1.0, **changes: Any
+) -> Series:
+    """Return a series of `count` axial slices, each with the same changes; `number` makes its UID."""
+    told = {"SeriesNumber": number, "SeriesInstanceUID": f"1.2.3.{number}", "SeriesDescription": description, **changes}
+    return series(*(mr_header(k, spacing_mm, **told) for k in range(count)))
 
 
 def instance(header: Dataset) -> Instance:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import correct_ambiguous_vr_element
-from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from pacsai.study import Instance
 from pacsai.wrap import About, write_ct
@@ -134,3 +134,38 @@ def _only(data: Dataset, *keywords: str) -> Dataset:
     for keyword in keywords:
         setattr(item, keyword, data[keyword].value)
     return item
+
+
+def write_mr_series(
+    folder: Path,
+    array: NDArray[np.int16] | None = None,
+    *,
+    study: str = "now",
+    number: int = 1,
+    description: str = "FLAIR",
+    affine: NDArray[np.float64] | None = None,
+    **header: Any,
+) -> list[Path]:
+    """Write int16 [k, j, i] values as an MR series of a brain; the `study` of this name and one patient.
+
+    `header` sets DICOM keywords of every instance; None removes one.
+    """
+    array = distinct_voxels((12, 32, 30)) if array is None else array
+    about = About(
+        patient_id="P1", patient_name="Doe^Jane", study=study, series_number=number, series_description=description
+    )
+    scanner = {
+        "SOPClassUID": MRImageStorage,
+        "Modality": "MR",
+        "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM"],
+        "Manufacturer": "Phantom Scanners",
+        "StudyDate": "20260102",
+        "StudyTime": "030405",
+        "KVP": None,
+        "RescaleType": None,
+        "DerivationDescription": None,
+    }
+    paths = list(write_ct(folder / f"{number:03d}", array, axial_affine() if affine is None else affine, about))
+    for path in paths:
+        edit(path, **{**scanner, **header})
+    return paths

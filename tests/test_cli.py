@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -14,11 +15,14 @@ from typer.testing import CliRunner
 from pacsai.cli import app
 from pacsai.cli.common import CommandError
 from tests.conftest import SHARED_DATA
-from tests.phantoms import edit, write_ct_series
-from tests.toys import toy_pipeline
+from tests.phantoms import edit, write_ct_series, write_mr_series
+from tests.toys import toy_pipeline, toy_sequences_pipeline
 
 CONFORMANCE = SHARED_DATA / "conformance"
 FILES = sorted(path for path in CONFORMANCE.rglob("*") if path.is_file()) if CONFORMANCE.is_dir() else []
+
+
+load: Any = nibabel.load  # typed in part only
 
 
 @pytest.fixture
@@ -116,6 +120,57 @@ def test_unknown_site_keys_are_refused_with_the_nearest_known_one(tmp_path: Path
         "node: {ae_title: PACSAI, prot: 11112, data: ./d}\narchive: {kind: folder, path: ./a}\npipelines: {}\n"
     )
     assert "node.prot: unknown key; did you mean 'port'?" in refused("studies", "--config", site)
+
+
+# A pipeline that compares studies
+
+
+def write_studies(folder: Path, *dates: str, **headers: str) -> Path:
+    """Write a FLAIR for each date, as a study of its own."""
+    for date in dates:
+        write_mr_series(folder / (date or "undated"), study=date, StudyDate=date, **headers)
+    return folder
+
+
+def test_of_two_studies_the_later_is_analysed_and_compared_with_the_earlier(tmp_path: Path) -> None:
+    spots = str(toy_sequences_pipeline(tmp_path))
+    report = analyse(spots, write_studies(tmp_path / "both", "20260102", "20240506"))
+    assert report["outcome"] == "findings"
+    assert "prior of 2024-05-06: FLAIR; known: 0" in report["remarks"]
+    assert [(one["sequence"], one["prior"]) for one in report["sequences"]] == [("FLAIR", False), ("FLAIR", True)]
+
+
+def test_of_three_studies_the_latest_two_are_looked_at_and_that_is_told(tmp_path: Path) -> None:
+    spots = str(toy_sequences_pipeline(tmp_path))
+    folder = write_studies(tmp_path / "all", "20260102", "20240506", "20200101")
+    report = analyse(spots, folder)
+    assert "prior of 2024-05-06: FLAIR; known: 0" in report["remarks"]
+    assert "of 3 studies in the folder the analysed one and the one before it were looked at" in report["remarks"]
+    middle = report["sequences"][1]["study_instance_uid"]
+    earlier = analyse(spots, folder, "--study", middle)
+    assert earlier["study_instance_uid"] == middle
+    assert "prior of 2020-01-01: FLAIR; known: 0" in earlier["remarks"]
+
+
+def test_studies_without_dates_have_to_be_chosen(tmp_path: Path) -> None:
+    spots = str(toy_sequences_pipeline(tmp_path))
+    report = analyse(spots, write_studies(tmp_path / "both", "20260102", ""))
+    assert report["outcome"] == "not analysed"
+    assert "choose with --study" in report["reason"]
+    assert len(report["studies"]) == 2
+
+
+def test_four_wrapped_sequences_are_named_rightly_and_analysed(tmp_path: Path, shared_data: Path) -> None:
+    spots = str(toy_sequences_pipeline(tmp_path))
+    files = [tmp_path / f"{name}.nii.gz" for name in ("t2", "t1post", "flair", "t1")]
+    for file in files:
+        load(shared_data / "mr/open-ms/patient19" / file.name).slicer[:, :, 80:96].to_filename(file)
+    pacsai("wrap", *files, "--modality", "MR", "--out", tmp_path / "study", "--same-space", "--date", "2026-01-02")
+    report = analyse(spots, tmp_path / "study")
+    assert {one["sequence"]: one["description"] for one in report["sequences"]} == {
+        "FLAIR": "3 flair", "T1": "4 t1", "T1C": "2 t1post", "T2": "1 t2",
+    }  # fmt: skip
+    assert "sequences: FLAIR, T1, T1C, T2" in report["remarks"]
 
 
 COMMANDS = ("serve", "analyse", "evaluate", "wrap", "studies", "study", "jobs", "pipelines", "demo")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -15,18 +16,23 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from pacsai.cli.common import CommandError, JsonOption, errors, out, print_json, told_plainly
-from pacsai.pipeline import Condition
+from pacsai.pipeline import Condition, Manifest
+
+if TYPE_CHECKING:
+    from pacsai.study import Study
 
 AcceptOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="Change an acceptance rule for a trial, e.g. instances.min=1."),
 ]
+DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+FOLDER = "A folder with the DICOM files of one study, or of two of one patient for a pipeline that compares them."
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="A pipeline's name, or the path of its folder.")]
 
 
 def analyse(
     pipeline: Pipeline,
-    folder: Annotated[Path, typer.Argument(help="A folder with the DICOM files of one study.", exists=True)],
+    folder: Annotated[Path, typer.Argument(help=FOLDER, exists=True)],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the objects and report.json go.")],
     accept: AcceptOption = None,
     result: Annotated[list[str] | None, typer.Option(help="Kinds of objects: SEG, SR, GSPS, SC, KO.")] = None,
@@ -58,13 +64,33 @@ def analyse(
         )
         with errors.status("reading headers ..."):
             studies = read_folder(folder)
-        chosen = [one for one in studies if study in (None, one.study_instance_uid)]
-        if len(chosen) != 1:
-            _tell_no_study(folder, [one.study_instance_uid for one in chosen], package.name, json)
+        pair = _current_and_prior(studies, study, package.manifest)
+        if pair is None:
+            _tell_no_study(folder, [one.study_instance_uid for one in studies], package.name, json)
             return
-        with errors.status(f"{package.name} analyses {sum(len(s.instances) for s in chosen[0].series)} images ..."):
-            report = save(analyse_study(chosen[0], order), out_folder)
+        current, order = pair[0], replace(order, prior=pair[1], remarks=_of_several(studies, pair))
+        with errors.status(f"{package.name} analyses {len(current.instances)} images ..."):
+            report = save(analyse_study(current, order), out_folder)
     print_json(report) if json else print_report(report)
+
+
+def _current_and_prior(
+    studies: Sequence[Study], uid: str | None, manifest: Manifest
+) -> tuple[Study, Study | None] | None:
+    """Return the study to be analysed and its prior, None where that is not clear."""
+    from pacsai.comparison import latest_two
+
+    if manifest.sequences:
+        return latest_two(studies, uid)
+    wanted = [one for one in studies if uid in (None, one.study_instance_uid)]
+    return (wanted[0], None) if len(wanted) == 1 else None
+
+
+def _of_several(studies: Sequence[Study], pair: tuple[Study, Study | None]) -> tuple[str, ...]:
+    """Return what to say where the folder holds more studies than are looked at."""
+    if pair[1] is None or len(studies) <= len(pair):
+        return ()
+    return (f"of {len(studies)} studies in the folder the analysed one and the one before it were looked at",)
 
 
 def evaluate(
@@ -105,17 +131,23 @@ def wrap(
     laterality: Annotated[str, typer.Option(help="L or R, for MG.")] = "",
     view: Annotated[str, typer.Option(help="CC, MLO, ML or LM for MG; AP, PA, LL ... for CR and DX.")] = "",
     same_space: Annotated[bool, typer.Option(help="The volumes are registered: one frame of reference.")] = False,
+    date: Annotated[datetime | None, typer.Option(formats=DATES, help="When the study was made.")] = None,
+    contrast: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AGENT", help="A file made after contrast medium: t1post=gadobutrol."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make DERIVED DICOM studies from research images, so that they can be sent and analysed like any other."""
     from pacsai import wrap as wrapping
 
     about = wrapping.About(
-        patient_id=patient_id, study=study, body_part=body_part, laterality=laterality, view=view
+        patient_id=patient_id, study=study, body_part=body_part, laterality=laterality, view=view, acquired=date
     )  # fmt: skip
+    agents = dict(one.partition("=")[::2] for one in contrast or [])
     try:
         with told_plainly():
-            written = wrapping.wrap(files, modality, out_folder, about, same_space=same_space)
+            written = wrapping.wrap(files, modality, out_folder, about, same_space=same_space, contrast=agents)
     except wrapping.WrapError as error:
         raise CommandError(str(error)) from error
     if json:

@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 from pacsai.evaluate.froc import RATES, Froc, Scored, Truth, TruthError, read_truth, score
 from pacsai.evaluate.froc_plot import plot as draw_plot
 from pacsai.finding import Outcome, Result
-from pacsai.flow import read
-from pacsai.pipeline import Condition, VolumePipeline
+from pacsai.gathering import gather
+from pacsai.pipeline import Condition, Manifest, Pipeline
 from pacsai.registry import Package, PipelineError
-from pacsai.selection import select
+from pacsai.sequences import Sequences
 from pacsai.study import Study
 from pacsai.study.reading import read_folder
 from pacsai.volume import Volume
@@ -21,10 +21,10 @@ from pacsai.volume import Volume
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """A scan to be scored: the series it is known by in the truth, and its volume or the reason why there is none."""
+    """A scan to be scored: the series it is known by in the truth, and what is analysed or why nothing is."""
 
     series_instance_uid: str
-    volume: Volume | None
+    given: Volume | Sequences | None
     refusal: str = ""
 
 
@@ -56,12 +56,12 @@ class Scores:
 class Unthresholded(Protocol):
     """A pipeline with an operating point that can be lifted, so that the curve does not end there."""
 
-    def every_candidate(self) -> VolumePipeline:
+    def every_candidate(self) -> Pipeline:
         """Return the pipeline that reports every candidate with its probability."""
 
 
 def evaluate(
-    pipeline: VolumePipeline, cases: Iterable[Case], truth: Iterable[Truth], excluded: Iterable[Truth] = ()
+    pipeline: Pipeline, cases: Iterable[Case], truth: Iterable[Truth], excluded: Iterable[Truth] = ()
 ) -> Scores:
     """Return how `pipeline` does on `cases`, every candidate counted where it can lift its operating point."""
     unlimited = pipeline.every_candidate() if isinstance(pipeline, Unthresholded) else pipeline
@@ -71,7 +71,7 @@ def evaluate(
     for case in cases:
         uid = case.series_instance_uid
         scans.append(uid)
-        result = Result.not_analysed(case.refusal) if case.volume is None else unlimited.analyse(case.volume)
+        result = Result.not_analysed(case.refusal) if case.given is None else unlimited.analyse(case.given)
         if result.outcome == Outcome.NOT_ANALYSED:
             reasons[uid] = result.reason
         marks += [Scored(uid, finding.centre_mm, finding.probability) for finding in result.findings]
@@ -116,7 +116,7 @@ def evaluate_folder(
     found = read_folder(studies)
     if not found:
         raise PipelineError(f"{studies}: there is no DICOM study in this folder")
-    cases = _cases(found, accepts or package.manifest.accepts, known, tell)
+    cases = _cases(found, package.manifest, accepts or package.manifest.accepts, known, tell)
     scores = evaluate(package.load(), cases, lesions, left_out)
     if plot:
         draw_plot(scores.froc, package.name).save(plot, format="PNG")
@@ -124,16 +124,19 @@ def evaluate_folder(
 
 
 def _cases(
-    studies: Sequence[Study], accepts: Mapping[str, Condition], known: set[str], tell: Callable[[str], None]
+    studies: Sequence[Study],
+    manifest: Manifest,
+    accepts: Mapping[str, Condition],
+    known: set[str],
+    tell: Callable[[str], None],
 ) -> Iterator[Case]:
     """Yield a case for each study, its volume read only when it is asked for."""
     for number, study in enumerate(studies, start=1):
         tell(f"study {number} of {len(studies)}")
-        selection = select(study, accepts)
-        volume, refusal = read(selection, accepts)
-        yield Case(
-            selection.taken.series.series_instance_uid if selection.taken else _meant(study, known), volume, refusal
-        )
+        images = gather(study, manifest, accepts)
+        taken = images.selection.taken
+        uid = taken.series.series_instance_uid if taken else _meant(study, known)
+        yield Case(uid, images.given, images.refusal)
 
 
 def _meant(study: Study, known: set[str]) -> str:

@@ -6,13 +6,13 @@ Judges headers; whether the pixels show what the headers promise is bodypart.py'
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
 from pacsai.pipeline import Condition
 from pacsai.selection.ranking import Preference, Usable, best, kernel, kernel_kind, why_better
-from pacsai.selection.rules import GRID_RULES, rules_for, spaced, withdraws
+from pacsai.selection.rules import GRID_RULES, Rule, rules_for, spaced, withdraws
 from pacsai.selection.splitting import Part, differences, split
 from pacsai.study import Instance, Series, Study
 from pacsai.study.header import items, texts, uid
@@ -48,6 +48,12 @@ class Selection:
 
     Attributes
     ----------
+    taken : Candidate or None
+        What results are written on.
+    sequences : mapping of str to Candidate
+        By name, where a pipeline asks for sequences; the reference, which is `taken`, among them.
+    remarks : tuple of str
+        What a reader of the result should know of the choice.
     reason : str
         Why nothing was taken; empty where something was.
     trustworthy : bool
@@ -58,6 +64,8 @@ class Selection:
     verdicts: tuple[Verdict, ...]
     reason: str = ""
     trustworthy: bool = True
+    sequences: Mapping[str, Candidate] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +84,9 @@ def select(study: Study, accepts: Mapping[str, Condition], preference: Preferenc
     reason against them taken. The order in which instances arrived does not matter.
     """
     if study.several_patients or not study.series:
-        return _refused(study)
-    withdrawn = frozenset(_withdrawn(study.instances))
-    judged = {one.series_instance_uid: _judge_series(one, withdrawn, accepts) for one in study.series}
+        return refused(study)
+    left = frozenset(withdrawn(study.instances))
+    judged = {one.series_instance_uid: _judge_series(one, left, accepts) for one in study.series}
     usable = [part.usable for parts in judged.values() for part in parts if part.usable]
     chosen = preference or Preference()
     winner = best(usable, chosen) if usable else None
@@ -90,9 +98,9 @@ def select(study: Study, accepts: Mapping[str, Condition], preference: Preferenc
     return Selection(Candidate(winner.part.series, winner.grid.order), verdicts)
 
 
-def judge(part: Part, accepts: Mapping[str, Condition]) -> Judged:
-    """Return a part with the first reason against it, or with its grid where there is none."""
-    for rule in rules_for(part.modality):
+def judge(part: Part, accepts: Mapping[str, Condition], rules: Sequence[Rule] | None = None) -> Judged:
+    """Return a part with the first reason against it, or with its grid; `rules` for headers, else the modality's."""
+    for rule in rules_for(part.modality) if rules is None else rules:
         if reason := rule(part, accepts):
             return Judged(part, reason)
     try:
@@ -109,8 +117,8 @@ def describe(series: Series) -> str:
     return "".join(character if character.isprintable() else "?" for character in words)[:80]
 
 
-def _judge_series(series: Series, withdrawn: frozenset[str], accepts: Mapping[str, Condition]) -> tuple[Judged, ...]:
-    valid = [instance for instance in series.instances if instance.sop_instance_uid not in withdrawn]
+def _judge_series(series: Series, left: frozenset[str], accepts: Mapping[str, Condition]) -> tuple[Judged, ...]:
+    valid = [instance for instance in series.instances if instance.sop_instance_uid not in left]
     return tuple(judge(part, accepts) for part in split(series, valid))
 
 
@@ -124,14 +132,14 @@ def _verdict(
         return told(False, WITHDRAWN)
     own = [one.usable for one in judged if one.usable]
     if winner is None or not own:
-        return told(False, judged[0].reason + _others(judged[0].part, judged))
+        return told(False, judged[0].reason + others(judged[0].part, judged))
     if winner in own:
-        return told(True, _qualities(winner) + _others(winner.part, judged))
+        return told(True, qualities(winner) + others(winner.part, judged))
     why = why_better(winner, best(own, preference), usable, preference)
     return told(False, f"usable, but series {describe(winner.part.series)} was preferred {why}")
 
 
-def _qualities(usable: Usable) -> str:
+def qualities(usable: Usable) -> str:
     """Return what was taken, with what a reader should be warned of."""
     part, header = usable.part, usable.part.header
     words = [f"{usable.grid.shape_kji[0]} {spaced(part, usable.grid)}"]
@@ -144,7 +152,7 @@ def _qualities(usable: Usable) -> str:
     return ", ".join(words)
 
 
-def _others(part: Part, judged: Sequence[Judged]) -> str:
+def others(part: Part, judged: Sequence[Judged]) -> str:
     """Return what the series holds beside `part`, "" where it is of one piece or shares one fate."""
     others = [one.part for one in judged if one.part is not part]
     if not others or len({one.reason for one in judged}) == 1:
@@ -156,7 +164,8 @@ def _others(part: Part, judged: Sequence[Judged]) -> str:
     return f"; {count} more {differ} in {', '.join(keywords[:DIFFERENCES_TOLD])}{more}"
 
 
-def _refused(study: Study) -> Selection:
+def refused(study: Study) -> Selection:
+    """Return what is said of a study that nothing may be made of."""
     reason = SEVERAL_PATIENTS if study.series else "; ".join(study.issues) or "there is no image"
     verdicts = tuple(Verdict(one.series_instance_uid, describe(one), False, reason) for one in study.series)
     return Selection(None, verdicts, reason=reason, trustworthy=False)
@@ -171,7 +180,7 @@ def _summary(study: Study, verdicts: Sequence[Verdict]) -> str:
     return "no series can be analysed: " + "; ".join(reasons[:REASONS_TOLD]) + more
 
 
-def _withdrawn(instances: Iterable[Instance]) -> Iterable[str]:
+def withdrawn(instances: Iterable[Instance]) -> Iterable[str]:
     """Give the UIDs of instances that rejection notes among `instances` name (PS3.3 C.17.6.2, current evidence)."""
     for instance in instances:
         if withdraws(instance.header):

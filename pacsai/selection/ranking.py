@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pacsai.selection.splitting import Part
 from pacsai.selection.wording import CONTRAST, DESCRIPTIONS, NO_CONTRAST, folded, says
@@ -30,6 +30,9 @@ KERNELS: tuple[tuple[str, str], ...] = (
 """Patterns of whole kernel names (folded to lower case) and what they are; the first that fits decides."""
 
 
+Criterion = Callable[["Usable", "Preference"], float]
+
+
 @dataclass(frozen=True, slots=True)
 class Preference:
     """What a pipeline would rather have.
@@ -43,11 +46,14 @@ class Preference:
         Preferred distance of slices, from and to.
     contrast : bool or None
         With (True) or without (False) contrast medium; None where it does not matter.
+    criteria : tuple of (str, callable)
+        What decides, in order, and the words for it; lower is better.
     """
 
     kernels: tuple[str, ...] = ("soft", "sharp")
     thickness_mm: tuple[float, float] = (0.6, 1.5)
     contrast: bool | None = None
+    criteria: tuple[tuple[str, Criterion], ...] = field(default_factory=lambda: CRITERIA)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,9 +67,6 @@ class Usable:
     def extent_mm(self) -> float:
         """Return how much of the patient the slices cover."""
         return self.grid.spacing_mm[0] * self.grid.shape_kji[0]
-
-
-Criterion = Callable[[Usable, Preference], float]
 
 
 def _off_thickness(one: Usable, preference: Preference) -> float:
@@ -84,7 +87,8 @@ def _spacing(one: Usable, _: Preference) -> float:
     return round(one.grid.spacing_mm[0], 3)
 
 
-def _series_number(one: Usable, _: Preference) -> float:
+def series_number(one: Usable, _: Preference) -> float:
+    """Return the series number; a series without one comes last."""
     found = number(one.part.header, "SeriesNumber")
     return float("inf") if found is None else found
 
@@ -94,9 +98,9 @@ CRITERIA: tuple[tuple[str, Criterion], ...] = (
     ("for its kernel", _kernel),
     ("for its contrast phase", _contrast),
     ("for its thinner slices", _spacing),
-    ("for its lower series number", _series_number),
+    ("for its lower series number", series_number),
 )
-"""What decides, in order, and the words for it; lower is better."""
+"""What decides where a pipeline does not say otherwise."""
 
 
 def best(usable: Sequence[Usable], preference: Preference) -> Usable:
@@ -107,7 +111,7 @@ def best(usable: Sequence[Usable], preference: Preference) -> Usable:
 def why_better(winner: Usable, other: Usable, usable: Sequence[Usable], preference: Preference) -> str:
     """Return what decided between two of `usable`, in words."""
     ranks = _rank(winner, usable, preference), _rank(other, usable, preference)
-    words = ("for covering more of the patient", *(words for words, _ in CRITERIA), "for its UID")
+    words = ("for covering more of the patient", *(words for words, _ in preference.criteria), "for its UID")
     return next((word for word, one, two in zip(words, *ranks, strict=False) if one != two), words[-1])
 
 
@@ -136,7 +140,7 @@ def _rank(one: Usable, usable: Sequence[Usable], preference: Preference) -> tupl
     first = one.part.instances[0].sop_instance_uid
     return (
         short,
-        *(criterion(one, preference) for _, criterion in CRITERIA),
+        *(criterion(one, preference) for _, criterion in preference.criteria),
         one.part.series.series_instance_uid,
         first,
     )

@@ -114,7 +114,7 @@ def child(part: Part, accepts: Accepts) -> str | None:
 
 def localizer(part: Part, _: Accepts) -> str | None:
     """Leave scouts."""
-    if "LOCALIZER" in _image_type(part.header):
+    if "LOCALIZER" in image_type(part.header):
         return "a localizer (ImageType LOCALIZER)"
     return "a localizer by its description" if says(LOCALIZER, part.header, "SeriesDescription") else None
 
@@ -126,10 +126,10 @@ def timing_run(part: Part, _: Accepts) -> str | None:
 
 def derived(part: Part, _: Accepts) -> str | None:
     """Leave what was computed from other images; DERIVED, PRIMARY stays, as vendors' own axial images have it."""
-    image_type = _image_type(part.header)
-    if "SECONDARY" in image_type[1:2]:
-        return f"a secondary image (ImageType {_backslashed(image_type[:2])})"
-    if tokens := DERIVED_TOKENS.intersection(image_type[2:]):
+    found = image_type(part.header)
+    if "SECONDARY" in found[1:2]:
+        return f"a secondary image (ImageType {backslashed(found[:2])})"
+    if tokens := DERIVED_TOKENS.intersection(found[2:]):
         return f"computed from other images (ImageType {', '.join(sorted(tokens))})"
     if says(REFORMAT, part.header, "SeriesDescription"):
         return "a reformat, projection or report page by its description"
@@ -256,7 +256,7 @@ def _broken(condition: Condition, keyword: str, held: tuple[object, ...]) -> str
         return None
     if keyword.startswith("Patient") and keyword != "PatientPosition":
         return f"{keyword} does not fit: the pipeline asks for {asked(condition)}"  # what it is, is patient data
-    return f"{keyword} is {_backslashed(held)}, and the pipeline asks for {asked(condition)}"
+    return f"{keyword} is {backslashed(held)}, and the pipeline asks for {asked(condition)}"
 
 
 def _age_years(header: Dataset) -> float | None:
@@ -270,11 +270,13 @@ def _age_years(header: Dataset) -> float | None:
     return made - born if made > born else None
 
 
-def _image_type(header: Dataset) -> tuple[str, ...]:
+def image_type(header: Dataset) -> tuple[str, ...]:
+    """Return the values of ImageType in capitals."""
     return tuple(str(value).strip().upper() for value in values(header, "ImageType"))
 
 
-def _backslashed(held: tuple[object, ...]) -> str:
+def backslashed(held: tuple[object, ...]) -> str:
+    """Return values as DICOM writes them in one line."""
     return "\\".join(str(value) for value in held)
 
 

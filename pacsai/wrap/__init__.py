@@ -28,7 +28,13 @@ _RIGHT_ANGLE_TOLERANCE = 1e-3
 
 
 def wrap(
-    files: Sequence[Path], modality: str, out: Path, about: About | None = None, *, same_space: bool = False
+    files: Sequence[Path],
+    modality: str,
+    out: Path,
+    about: About | None = None,
+    *,
+    same_space: bool = False,
+    contrast: Mapping[str, str] | None = None,
 ) -> tuple[Path, ...]:
     """Write DICOM files made of `files` into `out` and return their paths.
 
@@ -42,14 +48,22 @@ def wrap(
         CT, MR, MG, CR or DX.
     same_space : bool
         The volumes are registered to each other: give them one frame of reference.
+    contrast : mapping of str to str, optional
+        Name of a file (up to its first dot) made after contrast medium, and the agent. Nothing is guessed from names.
 
     Raises
     ------
     WrapError
+        `contrast` names no file or no agent.
         A file that cannot be read, colour, more than three dimensions, values that are no Hounsfield units (CT),
         a volume where a flat image belongs or the other way round.
     """
     about = about or About()
+    agents = contrast or {}
+    if unknown := [name for name, agent in agents.items() if not agent or name not in map(_stem, files)]:
+        raise WrapError(
+            f"contrast: {unknown[0]!r} names no file here, or no agent; write NAME=AGENT, e.g. t1post=gadobutrol"
+        )
     found = [(path, read_foreign(path)) for path in files]
     for path, foreign in found:
         if (foreign.affine is not None) != (modality in _VOLUMES):
@@ -61,10 +75,17 @@ def wrap(
     written: list[Path] = []
     for number, (path, foreign) in enumerate(found, start=about.series_number):
         labels = replace(
-            about, series_number=number, series_description=about.series_description or path.name.split(".")[0]
+            about,
+            series_number=number,
+            series_description=about.series_description or _stem(path),
+            contrast_agent=agents.get(_stem(path), about.contrast_agent),
         )
         written += _wrap_volume(path, foreign, modality, out, labels, frame)
     return tuple(written)
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0]
 
 
 def write_ct(

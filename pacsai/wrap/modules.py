@@ -57,6 +57,8 @@ class About:
         Of flat images at the detector: between rows, between columns.
     burned_in_annotation : bool
         Names or other text stand in the pixels of a flat image.
+    contrast_agent : str
+        ContrastBolusAgent of CT and MR; empty: nothing is said.
     acquired : datetime or None
         Study, series and content date and time; they stay empty when not known.
     """
@@ -74,6 +76,7 @@ class About:
     patient_orientation: tuple[str, ...] = ()
     spacing_mm: tuple[float, float] | None = None
     burned_in_annotation: bool = False
+    contrast_agent: str = ""
     acquired: datetime | None = None
 
 
@@ -113,6 +116,8 @@ def _common(data: Dataset, about: About, derivation: str) -> None:
     data.DerivationDescription = derivation[:1024]
     data.PatientOrientation = list(about.patient_orientation)
     data.AcquisitionNumber = None
+    if about.contrast_agent:
+        data.ContrastBolusAgent = about.contrast_agent[:64]
     if about.body_part:
         data.BodyPartExamined = about.body_part
     elif data.Modality not in ("MG", "DX"):  # these have ImageLaterality
@@ -120,14 +125,14 @@ def _common(data: Dataset, about: About, derivation: str) -> None:
 
 
 def _ct(data: Dataset, _about: About) -> None:
-    data.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    data.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
     data.PatientPosition = ""
     data.KVP = None
     data.RescaleType = "HU"
 
 
 def _mr(data: Dataset, _about: About) -> None:
-    data.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    data.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
     data.PatientPosition = ""
     data.ScanningSequence, data.SequenceVariant, data.ScanOptions = "RM", "NONE", ""
     data.MRAcquisitionType = ""

@@ -113,6 +113,25 @@ def test_sequences_of_one_brain_share_study_and_space_where_that_is_said(tmp_pat
         assert len({h.SOPInstanceUID for h in found}) == 10
 
 
+def test_contrast_medium_and_pulse_times_are_said_only_where_the_caller_says_them(tmp_path: Path) -> None:
+    files = [nifti(tmp_path / f"{name}.nii.gz", distinct_voxels(), axial_affine()) for name in ("t1", "t1post")]
+    plain = [header(path) for path in wrap(files, "MR", tmp_path / "plain")]
+    said = [header(path) for path in wrap(files, "MR", tmp_path / "said", contrast={"t1post": "gadobutrol"})]
+    assert not any("ContrastBolusAgent" in h for h in plain)
+    assert {(h.SeriesDescription, h.get("ContrastBolusAgent")) for h in said} == {
+        ("t1", None), ("t1post", "gadobutrol"),
+    }  # fmt: skip
+    for found in (*plain, *said):
+        assert not any(found.get(keyword) for keyword in ("EchoTime", "RepetitionTime", "InversionTime"))
+
+
+@pytest.mark.parametrize("contrast", [{"t2": "gadobutrol"}, {"t1": ""}])
+def test_contrast_medium_of_no_file_or_no_name_is_refused(tmp_path: Path, contrast: dict[str, str]) -> None:
+    file = nifti(tmp_path / "t1.nii.gz", distinct_voxels(), axial_affine())
+    with pytest.raises(WrapError, match="names no file here, or no agent"):
+        wrap([file], "MR", tmp_path / "out", contrast=contrast)
+
+
 def test_wrapping_twice_gives_the_same_objects_and_other_voxels_others(tmp_path: Path) -> None:
     def uids(name: str, add: int) -> list[str]:
         source = nifti(tmp_path / "t1.nii", distinct_voxels() + add, axial_affine())
@@ -138,7 +157,7 @@ def test_what_is_said_about_the_study_stands_in_every_header(tmp_path: Path) -> 
         assert (found.PatientID, str(found.PatientName), found.AccessionNumber) == ("P1", "Doe^Jane", "A7")
         assert (found.StudyDescription, found.SeriesDescription) == ("Brain follow-up", "FLAIR")
         assert (found.BodyPartExamined, found.StudyDate, found.StudyTime) == ("BRAIN", "20260102", "030405")
-        assert found.ImageType[:2] == ["DERIVED", "SECONDARY"]
+        assert found.ImageType[:2] == ["DERIVED", "PRIMARY"]
         assert found.DerivationDescription == "made of x.nii, which was not DICOM"
     again = wrap([source], "MR", tmp_path / "again", About(patient_id="P1", study="baseline", series_number=4))
     assert header(again[0]).StudyInstanceUID == found.StudyInstanceUID
@@ -295,7 +314,7 @@ def test_dciodvfy_finds_no_error_in_ct_mr_and_projections_with_spacing(tmp_path:
     written = [
         write_ct(tmp_path / "phantom", distinct_voxels(), axial_affine(), About(body_part="CHEST"))[0],
         wrap([source], "CT", tmp_path / "ct")[0],
-        wrap([source], "MR", tmp_path / "mr", About(body_part="BRAIN"))[0],
+        wrap([source], "MR", tmp_path / "mr", About(body_part="BRAIN"), contrast={"t1": "gadobutrol"})[0],
         wrap([flat], "MG", tmp_path / "mg", MAMMOGRAM)[0],
         wrap([flat], "CR", tmp_path / "cr", chest)[0],
         wrap([flat], "DX", tmp_path / "dx", chest)[0],

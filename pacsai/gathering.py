@@ -1,0 +1,98 @@
+"""From a study to what a pipeline's `analyse` is given: one volume, or a volume for each sequence.
+
+Selects by headers, reads voxels, and says why there is nothing to give. One path for every kind of input; what the
+study before adds is comparison.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pacsai.bodypart import recognise
+from pacsai.pipeline import Condition, Manifest
+from pacsai.selection import Candidate, Selection, select
+from pacsai.selection.mr_select import select_sequences
+from pacsai.sequences import Sequences
+from pacsai.study import Instance, Study
+from pacsai.volume import GeometryError, PixelError, Volume, read_volume
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """What a pipeline is given of a study, and what it is made of.
+
+    Attributes
+    ----------
+    given : Volume, Sequences or None
+        The argument of `analyse`; None where there is none, and `refusal` says why.
+    used : mapping of str to Candidate
+        The sequences in it; {} for a single volume.
+    remarks : tuple of str
+        What a reader of the result should know of the images.
+    earlier : Images or None
+        Those of the study that this one is compared with.
+    reports : tuple of Instance
+        What told the findings of that study.
+    """
+
+    selection: Selection
+    given: Volume | Sequences | None
+    refusal: str = ""
+    used: Mapping[str, Candidate] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    earlier: Images | None = None
+    reports: tuple[Instance, ...] = ()
+
+    @property
+    def volume(self) -> Volume | None:
+        """Return the voxels that results are written on: the volume, or the reference sequence's."""
+        return self.given.volumes[self.given.reference] if isinstance(self.given, Sequences) else self.given
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Return all that a result depends on: of every sequence, and of the study before; () for none."""
+        taken = tuple(self.used.values()) or tuple(filter(None, (self.selection.taken,)))
+        own = tuple(instance for candidate in taken for instance in candidate.instances)
+        return (*own, *(self.earlier.instances if self.earlier else ()), *self.reports)
+
+
+def chosen(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Selection:
+    """Return the images of `study` that the pipeline may see, by headers; see `selection`."""
+    return select_sequences(study, accepts, manifest.sequences) if manifest.sequences else select(study, accepts)
+
+
+def gather(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Images:
+    """Return what the pipeline of `manifest` is given of `study` under the rules `accepts`, read into memory."""
+    selection = chosen(study, manifest, accepts)
+    if selection.taken is None:
+        return Images(selection, None, selection.reason)
+    try:
+        return _sequences(selection, manifest) if manifest.sequences else _volume(selection.taken, selection, accepts)
+    except (GeometryError, PixelError) as error:
+        return Images(selection, None, str(error))
+
+
+def _volume(taken: Candidate, selection: Selection, accepts: Mapping[str, Condition]) -> Images:
+    """Return the selected volume where its voxels show the wanted part of the body."""
+    volume = read_volume(taken.instances)
+    wanted = accepts.get("BodyPart")
+    seen = recognise(volume) if wanted else None
+    if wanted and seen and seen.name not in wanted.values:
+        return Images(selection, None, f"the images do not show {' or '.join(wanted.values)}: {seen.reason}")
+    return Images(selection, volume)
+
+
+def _sequences(selection: Selection, manifest: Manifest) -> Images:
+    """Return the sequences; an optional one whose pixels cannot be read is left out, and that is said."""
+    volumes: dict[str, Volume] = {}
+    remarks = list(selection.remarks)
+    for name, candidate in selection.sequences.items():
+        try:
+            volumes[name] = read_volume(candidate.instances)
+        except (GeometryError, PixelError) as error:
+            if manifest.sequences[name] == "required":
+                raise
+            remarks.append(f"{name} was left out: {error}")
+    used = {name: selection.sequences[name] for name in volumes}
+    return Images(selection, Sequences(volumes, manifest.reference), used=used, remarks=tuple(remarks))
