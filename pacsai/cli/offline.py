@@ -189,17 +189,26 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def findings_table(findings: list[dict[str, Any]]) -> Table:
-    """Return the findings as a table."""
+    """Return the findings as a table; a number that was not taken is left out."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("finding", "prob.", "centre LPS mm", "axes mm", "mm3", "mean HU", "kind"):
         table.add_column(name, no_wrap=name != "kind")
     for one in findings:
-        axes = f"{one.get('long_axis_mm', 0):.1f} x {one.get('short_axis_mm', 0):.1f}"
+        axes = " x ".join(f"{one[axis]:.1f}" for axis in ("long_axis_mm", "short_axis_mm") if axis in one)
         centre = ", ".join(f"{coordinate:.0f}" for coordinate in one["centre_mm"])
-        qualities = ", ".join(one["qualities"].values())
-        volume, mean = f"{one.get('volume_mm3', 0):.0f}", f"{one.get('mean_hu', 0):.0f}"
-        table.add_row(one["label"], f"{one['probability']:.2f}", centre, axes, volume, mean, qualities)
+        probability, volume, mean = (_cell(one.get(key), d) for key, d in _NUMBERS.items())
+        before = one.get("prior_volume_mm3")
+        change = " ".join(filter(None, (one.get("change"), before and f"(was {before:.0f} mm3)")))
+        kind = ", ".join(filter(None, (*one["qualities"].values(), change)))
+        table.add_row(one["label"], probability, centre, axes, volume, mean, kind)
     return table
+
+
+_NUMBERS = {"probability": 2, "volume_mm3": 0, "mean_hu": 0}
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _tell_no_study(folder: Path, uids: list[str], pipeline: str, json: bool) -> None:
