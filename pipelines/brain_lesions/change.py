@@ -136,9 +136,12 @@ def follow(pair: Pair, known: Sequence[Known] = ()) -> tuple[Followed, ...]:
 
 def moved(known: Sequence[Known], to_current: NDArray[np.float64]) -> tuple[Known, ...]:
     """Return what the prior's report knew with its centres in the current frame; `to_current` maps LPS mm to LPS mm."""
-    return tuple(
-        replace(one, centre_mm=tuple(float(v) for v in (to_current @ [*one.centre_mm, 1.0])[:3])) for one in known
-    )
+    return tuple(replace(one, centre_mm=_place(to_current, one.centre_mm)) for one in known)
+
+
+def _place(matrix: NDArray[np.float64], point: Sequence[float]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in (matrix @ [*point, 1.0])[:3])
+    return x, y, z
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +160,8 @@ def _measures(labels: NDArray[np.int32], pair: Pair) -> dict[int, _Measure]:
             continue
         mask = labels[box] == label
         kji = np.argwhere(mask).mean(axis=0) + [part.start for part in box]
-        x, y, z = (float(v) for v in pair.affine[:3, :3] @ kji[::-1] + pair.affine[:3, 3])
-        found[label] = _Measure(int(mask.sum()) * pair.voxel_mm3, (x, y, z), _shell_mm3(mask, pair))
+        centre_mm = _place(pair.affine, kji[::-1])
+        found[label] = _Measure(int(mask.sum()) * pair.voxel_mm3, centre_mm, _shell_mm3(mask, pair))
     return found
 
 
@@ -331,4 +334,5 @@ def _as_known(one: Followed, known: Known, shell_mm3: float) -> Followed:
 
 
 def _kji(known: Known, pair: Pair) -> NDArray[np.float64]:
-    return np.linalg.solve(pair.affine, [*known.centre_mm, 1.0])[2::-1]
+    index: NDArray[np.float64] = np.linalg.solve(pair.affine, np.array([*known.centre_mm, 1.0]))
+    return index[2::-1]
