@@ -118,7 +118,8 @@ def _sentences(result: Result) -> list[str]:
     """Return what is said in words: the outcome, its reason, and the remarks, broken into lines."""
     count = len(result.findings)
     said = _SAID[result.outcome].format(count=count, s="" if count == 1 else "s")
-    remarks = [f"{finding.label}: {remark}" for finding in result.findings for remark in finding.remarks]
+    told = () if _is_followed(result) else result.findings  # theirs stand in the table: there may be a hundred
+    remarks = [f"{finding.label}: {remark}" for finding in told for remark in finding.remarks]
     compared = [result.earlier.sentence(finding.change for finding in result.findings)] if result.earlier else []
     whole = [f"{said}: {result.reason}" if result.reason else f"{said}.", *compared, *result.remarks, *remarks]
     return [line for sentence in whole for line in textwrap.wrap(sentence, LETTERS_IN_A_LINE)]
@@ -126,15 +127,19 @@ def _sentences(result: Result) -> list[str]:
 
 def _table(result: Result, volume: Volume | None) -> list[tuple[str, ...]]:
     """Return the headings and a line for each finding."""
-    followed = result.earlier is not None or not any(f.value(terms.ATTENUATION) is not None for f in result.findings)
-    headings, cells = (FOLLOWED_HEADINGS, _followed_cells) if followed else (HEADINGS, _cells)
+    headings, cells = (FOLLOWED_HEADINGS, _followed_cells) if _is_followed(result) else (HEADINGS, _cells)
     return [headings, *(cells(number, finding, volume) for number, finding in enumerate(result.findings, start=1))]
+
+
+def _is_followed(result: Result) -> bool:
+    """Tell whether volumes over time matter more than size and attenuation: compared, or totals told."""
+    return result.earlier is not None or bool(result.totals)
 
 
 def _followed_cells(number: int, finding: Finding, volume: Volume | None) -> tuple[str, ...]:
     return (
         str(number),
-        _what_and_where(finding),
+        _what_and_where(finding, *finding.remarks),
         _number(finding.value(terms.VOLUME)),
         _number(finding.prior_volume_mm3),
         str(finding.change or ""),
@@ -157,9 +162,9 @@ def _cells(number: int, finding: Finding, volume: Volume | None) -> tuple[str, .
     )
 
 
-def _what_and_where(finding: Finding) -> str:
+def _what_and_where(finding: Finding, *remarks: str) -> str:
     where = " ".join(code.meaning.lower() for code in (finding.laterality, finding.site) if code)
-    return textwrap.shorten(", ".join(filter(None, (finding.kind.meaning.lower(), where))), 48)
+    return textwrap.shorten(", ".join(filter(None, (finding.kind.meaning.lower(), where, *remarks))), 48)
 
 
 def _probability(finding: Finding) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ from pydicom.dataset import Dataset
 
 from pacsai import terms
 from pacsai.objects.conformance import check
+from pacsai.objects.known import known_findings
 from pacsai.objects.source import ResultObject, Source
 from pacsai.objects.trend import plot
 from pacsai.objects.write import write
 from pacsai.render import render
 from pacsai.report import finding_json
+from pacsai.study import Series
 from tests.objects import brains, samples, tools
 from tests.objects.brains import ORIENTATIONS, SHAPE_KJI, followed
+from tests.phantoms import instances
 
 KINDS = ("SEG", "SR", "GSPS", "SC", "KO")
 
@@ -131,6 +135,19 @@ def test_other_sequences_are_evidence_whatever_frame_they_lie_in(objects: dict[s
         for image in one.ReferencedSOPSequence
     }
     assert {one.sop_instance_uid for one in (*source.instances, *source.others)} <= named
+
+
+def test_the_next_study_reads_back_the_lesions_and_neither_the_total_nor_what_is_gone(
+    objects: dict[str, Path], source: Source
+) -> None:
+    made = instances([objects["SR"], objects["SEG"]])
+    series = tuple(Series(str(one.header.SeriesInstanceUID), str(one.header.Modality), (one,)) for one in made)
+    study = replace(source.study, series=(*source.study.series, *series))
+    known, told_by = known_findings(study, "brain_lesions")
+    present = followed().findings[:4]
+    assert [one.tracking_uid for one in known] == [one.tracking_uid for one in present]
+    assert [one.volume_mm3 for one in known] == pytest.approx([one.value(terms.VOLUME) for one in present], abs=0.1)
+    assert {one.sop_instance_uid for one in told_by} == {one.sop_instance_uid for one in made}
 
 
 def test_every_code_is_known(objects: dict[str, Path]) -> None:
