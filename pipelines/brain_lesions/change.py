@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pacsai.changes import Change
 from pacsai.sequences import Known
 from pipelines.brain_lesions.followed import Followed, Measure, Pair, changed, measures, resolution_on
-from pipelines.brain_lesions.matching import Group, groups
+from pipelines.brain_lesions.matching import REACH_MM, Group, groups
 from pipelines.brain_lesions.naming import keeping, moved, named, recognised
 
 __all__ = ["Followed", "Pair", "changed", "follow", "moved", "resolution_on"]
@@ -56,7 +57,9 @@ def _group(group: Group, pair: Pair, now: dict[int, Measure], then: dict[int, Me
         sum(of[n].volume_mm3 for n in labels) for of, labels in ((now, group.current), (then, group.prior))
     )
     shells = [sum(of[n].shell_mm3 for n in labels) for of, labels in ((now, group.current), (then, group.prior))]
-    change = changed(volume, before, max(shells))
+    change, remarks = changed(volume, before, max(shells)), _structure(group)
+    if change is Change.STABLE and (part_mm3 := _outgrowth_mm3(group, pair)) >= _smallest_mm3(pair):
+        change, remarks = Change.ENLARGING, (*remarks, f"a part of {part_mm3:.0f} mm3 lies where nothing was")
     for label in group.current:
         one = now[label]
         yield Followed(
@@ -66,8 +69,20 @@ def _group(group: Group, pair: Pair, now: dict[int, Measure], then: dict[int, Me
             centre_mm=one.centre_mm,
             prior_labels=group.prior,
             prior_volume_mm3=before * one.volume_mm3 / volume,
-            remarks=_structure(group),
+            remarks=remarks,
         )
+
+
+def _outgrowth_mm3(group: Group, pair: Pair) -> float:
+    """Return the volume of the largest part of a group that lies away from all that the earlier study shows.
+
+    New lesions grow into confluent ones, whose border alone is worth more than they are.
+    """
+    now = np.isin(pair.current, group.current)
+    (box,) = ndimage.find_objects((now | np.isin(pair.prior, group.prior)).astype(np.uint8))
+    away_mm = ndimage.distance_transform_edt(pair.prior[box] == 0, sampling=pair.spacing_mm)
+    parts, _ = ndimage.label(now[box] & (away_mm > max(REACH_MM, SMALLEST_SLICES * max(pair.resolution_mm))))
+    return float(np.bincount(parts.ravel())[1:].max(initial=0)) * pair.voxel_mm3
 
 
 def _structure(group: Group) -> tuple[str, ...]:

@@ -117,6 +117,15 @@ def test_a_neighbour_of_an_old_lesion_is_new() -> None:
     assert (old.change, new.change) == (Change.STABLE, Change.NEW)
 
 
+def test_a_new_lesion_grown_into_a_large_one_makes_it_enlarging() -> None:
+    prior = (balls((20, 20, 20, 10)) > 0).astype(np.int32)
+    current = ((prior > 0) | (balls((20, 20, 32, 3)) > 0)).astype(np.int32)
+    (one,) = followed(current, prior)
+    assert one.volume_mm3 < 1.05 * prior.sum()
+    assert one.change is Change.ENLARGING
+    assert one.remarks[0].endswith("lies where nothing was")
+
+
 def test_names_are_carried_over_from_the_nearest_known_lesion() -> None:
     lesions = balls((20, 20, 20, 4), (20, 20, 40, 4), (30, 30, 50, 3))
     near, second = known("near", (21, 20, 40)), known("second", (20, 22, 42))
