@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from pacsai.changes import Change, Earlier
 from pacsai.objects.uids import derived_uid
 from pacsai.terms import Code
 
@@ -71,8 +72,8 @@ class Finding:
         What it is (CID 7159 and kin) and the organ or part it lies in.
     label : str
         Short name a reader sees beside it, e.g. "Nodule 1".
-    probability : float
-        0 to 1, as calibrated as the model card says.
+    probability : float or None
+        0 to 1, as calibrated as the model card says. None where there is none to tell: of what is gone, of a total.
     centre_mm : (x, y, z)
         World position, LPS millimetres.
     mask : Mask or None
@@ -84,11 +85,15 @@ class Finding:
     tracking_uid : str
         Shared by the SR groups, the SEG segment and the GSPS graphic. Empty until the node signs the result,
         unless the pipeline carries it over from a prior.
+    change : Change or None
+        Against the study that `Result.earlier` names. What is gone has no mask: it is told at its old place.
+    prior_volume_mm3 : float or None
+        Volume in that study.
     """
 
     kind: Code
     label: str
-    probability: float
+    probability: float | None
     centre_mm: tuple[float, float, float]
     site: Code | None = None
     laterality: Code | None = None
@@ -97,6 +102,8 @@ class Finding:
     qualities: tuple[tuple[Code, Code], ...] = ()
     remarks: tuple[str, ...] = ()
     tracking_uid: str = ""
+    change: Change | None = None
+    prior_volume_mm3: float | None = None
 
     def value(self, name: Code) -> float | None:
         """Return the value of the measurement called `name`, or None where it was not taken."""
@@ -133,6 +140,14 @@ class Result:
     """The answer of one pipeline on one selection of images.
 
     A pipeline fills outcome, reason and findings; the node signs it, which adds provenance and tracking UIDs.
+
+    Attributes
+    ----------
+    totals : tuple of Finding
+        What is told of a class of findings as a whole, such as all lesions of the brain: the mask of all together,
+        their number and volume. A segment and a group of the report each, and no findings.
+    earlier : Earlier or None
+        The study that the findings' changes refer to.
     """
 
     outcome: Outcome
@@ -140,6 +155,13 @@ class Result:
     findings: tuple[Finding, ...] = ()
     provenance: Provenance | None = None
     remarks: tuple[str, ...] = field(default=())
+    totals: tuple[Finding, ...] = ()
+    earlier: Earlier | None = None
+
+    @property
+    def told(self) -> tuple[Finding, ...]:
+        """Return the findings, then the totals."""
+        return (*self.findings, *self.totals)
 
     @property
     def id(self) -> str:
@@ -161,8 +183,16 @@ class Result:
 
     def signed(self, provenance: Provenance) -> Result:
         """Return this result with its provenance, and a tracking UID for each finding that has none."""
-        findings = tuple(
-            finding if finding.tracking_uid else replace(finding, tracking_uid=provenance.uid(f"finding {number}"))
-            for number, finding in enumerate(self.findings, start=1)
+        return replace(
+            self,
+            provenance=provenance,
+            findings=_tracked(self.findings, provenance, "finding"),
+            totals=_tracked(self.totals, provenance, "total"),
         )
-        return replace(self, provenance=provenance, findings=findings)
+
+
+def _tracked(findings: tuple[Finding, ...], provenance: Provenance, role: str) -> tuple[Finding, ...]:
+    return tuple(
+        finding if finding.tracking_uid else replace(finding, tracking_uid=provenance.uid(f"{role} {number}"))
+        for number, finding in enumerate(findings, start=1)
+    )

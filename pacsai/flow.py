@@ -157,7 +157,14 @@ def standing_for(study: Study) -> tuple[Instance, ...]:
 def _write(result: Result, study: Study, images: Images, order: Order) -> tuple[Written, ...]:
     taken = images.selection.taken
     instances = taken.instances if taken else standing_for(study)
-    source = Source(study=study, instances=instances, volume=images.volume, now=order.now, previous=order.previous)
+    source = Source(
+        study=study,
+        instances=instances,
+        volume=images.volume,
+        now=order.now,
+        previous=order.previous,
+        others=images.beside,
+    )
     return write(result, source, order.results, order.folder, order.author)
 
 

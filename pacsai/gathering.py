@@ -56,6 +56,13 @@ class Images:
         own = tuple(instance for candidate in taken for instance in candidate.instances)
         return (*own, *(self.earlier.instances if self.earlier else ()), *self.reports)
 
+    @property
+    def beside(self) -> tuple[Instance, ...]:
+        """Return the images of the study that were read beside those that results are written on."""
+        on = self.selection.taken.instances if self.selection.taken else ()
+        others = (candidate.instances for candidate in self.used.values() if candidate.instances != on)
+        return tuple(instance for instances in others for instance in instances)
+
 
 def chosen(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Selection:
     """Return the images of `study` that the pipeline may see, by headers; see `selection`."""

@@ -18,6 +18,7 @@ JSON_KEYS = {
     terms.SHORT_AXIS: "short_axis_mm",
     terms.VOLUME: "volume_mm3",
     terms.ATTENUATION: "mean_hu",
+    terms.LESION_COUNT: "lesion_count",
 }
 """Names that measurements carry in JSON; the unit is part of the name."""
 
@@ -73,6 +74,7 @@ class Report:
             "reason": self.result.reason,
             "remarks": list(self.result.remarks),
             "findings": [finding_json(finding) for finding in self.result.findings],
+            **_as_a_whole(self.result),
             "objects": [object_json(written) for written in self.objects],
             "series": [_verdict_json(verdict) for verdict in self.verdicts],
             "sequences": [asdict(one) for one in self.used],
@@ -89,14 +91,41 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "tracking_uid": finding.tracking_uid,
         "label": finding.label,
         "kind": finding.kind.meaning,
-        "probability": round(finding.probability, 4),
+        "probability": None if finding.probability is None else round(finding.probability, 4),
         "centre_mm": [round(coordinate, 3) for coordinate in finding.centre_mm],
         "site": finding.site.meaning if finding.site else None,
         "laterality": finding.laterality.meaning if finding.laterality else None,
         **{_key(measurement.name): round(measurement.value, 3) for measurement in finding.measurements},
         "qualities": {concept.meaning: value.meaning for concept, value in finding.qualities},
         "remarks": list(finding.remarks),
+        **_change_json(finding),
     }
+
+
+def _change_json(finding: Finding) -> dict[str, Any]:
+    """Return what is told of a finding that was looked for in an earlier study."""
+    if finding.change is None and finding.prior_volume_mm3 is None:
+        return {}
+    before = finding.prior_volume_mm3
+    return {
+        "change": str(finding.change) if finding.change else None,
+        "prior_volume_mm3": None if before is None else round(before, 3),
+    }
+
+
+def _as_a_whole(result: Result) -> dict[str, Any]:
+    """Return the totals of a result that has some, and the study it was compared with if it was."""
+    told: dict[str, Any] = {}
+    if result.totals:
+        told["totals"] = [finding_json(total) for total in result.totals]
+    if result.earlier:
+        told["compared_with"] = {
+            "study_instance_uid": result.earlier.study_instance_uid,
+            "study_date": result.earlier.study_date.isoformat() if result.earlier.study_date else None,
+            "interval_days": result.earlier.interval_days,
+            "volume_mm3": result.earlier.volume_mm3,
+        }
+    return told
 
 
 def _key(name: terms.Code) -> str:

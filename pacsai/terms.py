@@ -34,7 +34,14 @@ NODULE = Code("27925004", "SCT", "Nodule")
 MASS = Code("4147007", "SCT", "Mass")
 MORPHOLOGICALLY_ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
+LESION_OF_BRAIN = Code("301766008", "SCT", "Lesion of Brain")
+ENHANCING_LESION = Code("C113842", "NCIt", "Enhancing Lesion")
+NON_ENHANCING_LESION = Code("C81175", "NCIt", "Non-Enhancing Lesion")
+NECROSIS = Code("6574001", "SCT", "Necrosis")
+EDEMA = Code("79654002", "SCT", "Edema")
+
 # Sites
+BRAIN = Code("12738006", "SCT", "Brain")
 LUNG = Code("39607008", "SCT", "Lung")
 UPPER_LOBE = Code("45653009", "SCT", "Upper lobe of lung")
 MIDDLE_LOBE = Code("72481006", "SCT", "Middle lobe of right lung")
@@ -49,7 +56,23 @@ PART_SOLID = Code("RID50152", "RADLEX", "part-solid pulmonary nodule")
 GROUND_GLASS = Code("112120", "DCM", "Ground glass opacity")
 CALCIFIED = Code("237897009", "SCT", "Calcified")
 
+# Change against an earlier study: (CHANGE, one of CID 6134; "new" out of its sibling CID 6002, "gone" beside both)
+CHANGE = Code("111049", "DCM", "Qualitative Difference")
+NEW_FINDING = Code("129721008", "SCT", "New finding")
+INCREASE_IN_SIZE = Code("15454001", "SCT", "Increase in size")
+NO_SIGNIFICANT_CHANGE = Code("129723006", "SCT", "No significant changes in the finding")
+DECREASE_IN_SIZE = Code("19776001", "SCT", "Decrease in size")
+RESOLVED = Code("723506003", "SCT", "Resolved")
+
+# The earlier study that a result was compared with
+COMPARED = Code("122140", "DCM", "Comparison with Prior Study Done")
+YES = Code("373066001", "SCT", "Yes")
+STUDY_UID = Code("121018", "DCM", "Procedure Study Instance UID")
+STUDY_DATE = Code("111060", "DCM", "Study Date")
+INTERVAL = Code("385673002", "SCT", "Interval")
+
 # Measurements
+LESION_COUNT = Code("246206008", "SCT", "Number of lesions")
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
 SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 VOLUME = Code("118565006", "SCT", "Volume")
@@ -70,6 +93,8 @@ MM = Code("mm", "UCUM", "mm")
 MM3 = Code("mm3", "UCUM", "cubic millimeter")
 HU = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 PERCENT = Code("%", "UCUM", "Percent")
+DAY = Code("d", "UCUM", "day")
+NO_UNITS = Code("1", "UCUM", "no units")
 
 # Documents and their parts
 MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
@@ -110,6 +135,8 @@ REVIEWED: Mapping[Code, str] = {
     NODULE_TYPE: "NCI Thesaurus C41144; used for LIDC texture by QIICR/lidc2dicom (TCIA's LIDC-IDRI SR)",
     SOLID: "RadLex RID50151; used for LIDC texture by QIICR/lidc2dicom",
     PART_SOLID: "RadLex RID50152; used for LIDC texture by QIICR/lidc2dicom",
+    RESOLVED: "SNOMED CT 723506003 Resolved (qualifier value); so in HL7 mCODE's phases of a disease",
+    LESION_COUNT: "SNOMED CT 246206008; pydicom has only the full name, Number of lesions (observable entity)",
     ENGLISH: "RFC 5646 language tag, TID 1204",
     Code(
         "260753009", "SCT", "Source"

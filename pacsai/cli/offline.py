@@ -96,29 +96,54 @@ def _of_several(studies: Sequence[Study], pair: tuple[Study, Study | None]) -> t
 def evaluate(
     pipeline: Pipeline,
     studies: Annotated[Path, typer.Option(help="A folder of studies, one folder each.", exists=True)],
-    truth: Annotated[Path, typer.Option(help="CSV: seriesuid,coordX,coordY,coordZ,diameter_mm.", exists=True)],
+    truth: Annotated[
+        Path,
+        typer.Option(
+            help="CSV: seriesuid,coordX,coordY,coordZ,diameter_mm; or a folder of masks named by patient or study.",
+            exists=True,
+        ),
+    ],
     excluded: Annotated[Path | None, typer.Option(help="Findings that count neither as hit nor as false.")] = None,
     accept: AcceptOption = None,
     plot: Annotated[Path | None, typer.Option(help="Write the FROC curve as a PNG.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Score a pipeline against a truth file by the LUNA16 protocol."""
+    """Score a pipeline: against a table of places by the LUNA16 protocol, against a folder of masks by overlap."""
     from pacsai.evaluate import evaluate_folder
+    from pacsai.evaluate.segmenting import evaluate_masks
     from pacsai.registry import find
 
     with told_plainly(), errors.status("reading headers ...") as status:
         package = find(pipeline)
         accepts = relaxed(package.manifest.accepts, accept or [])
-        scores = evaluate_folder(
-            package, studies, truth, accepts=accepts, excluded=excluded, plot=plot, tell=status.update
-        )
+        if truth.is_dir():
+            if excluded or plot:
+                raise CommandError("--excluded and --plot go with a table of places, not with a folder of masks")
+            scores = evaluate_masks(package, studies, truth, accepts=accepts, tell=status.update)
+        else:
+            scores = evaluate_folder(
+                package, studies, truth, accepts=accepts, excluded=excluded, plot=plot, tell=status.update
+            )
     if json:
         print_json(scores)
-        return
+    else:
+        out.print(_overlap_table(pipeline, scores) if truth.is_dir() else _froc_table(pipeline, scores))
+
+
+def _froc_table(pipeline: str, scores: dict[str, Any]) -> Table:
     table = Table("false marks per scan", "sensitivity", title=f"{pipeline}: CPM {scores['cpm']:.3f}")
     for rate, sensitivity in zip(scores["fp_per_scan"], scores["sensitivity"], strict=True):
         table.add_row(f"{rate:g}", f"{sensitivity:.3f}")
-    out.print(table)
+    return table
+
+
+def _overlap_table(pipeline: str, scores: dict[str, Any]) -> Table:
+    names = ("dice", "sensitivity_voxel", "lesion_sensitivity", "lesion_precision", "lesion_f1", "volume_error_ml",
+             "hausdorff95_mm")  # fmt: skip
+    table = Table("truth", *(name.replace("_", " ") for name in names), title=pipeline)
+    for row in (*scores["studies"], scores | {"truth": "all (mean)"}):
+        table.add_row(row["truth"], *("" if row[name] is None else f"{row[name]:.2f}" for name in names))
+    return table
 
 
 def wrap(
@@ -189,17 +214,26 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def findings_table(findings: list[dict[str, Any]]) -> Table:
-    """Return the findings as a table."""
+    """Return the findings as a table; a number that was not taken is left out."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("finding", "prob.", "centre LPS mm", "axes mm", "mm3", "mean HU", "kind"):
         table.add_column(name, no_wrap=name != "kind")
     for one in findings:
-        axes = f"{one.get('long_axis_mm', 0):.1f} x {one.get('short_axis_mm', 0):.1f}"
+        axes = " x ".join(f"{one[axis]:.1f}" for axis in ("long_axis_mm", "short_axis_mm") if axis in one)
         centre = ", ".join(f"{coordinate:.0f}" for coordinate in one["centre_mm"])
-        qualities = ", ".join(one["qualities"].values())
-        volume, mean = f"{one.get('volume_mm3', 0):.0f}", f"{one.get('mean_hu', 0):.0f}"
-        table.add_row(one["label"], f"{one['probability']:.2f}", centre, axes, volume, mean, qualities)
+        probability, volume, mean = (_cell(one.get(key), d) for key, d in _NUMBERS.items())
+        before = one.get("prior_volume_mm3")
+        change = " ".join(filter(None, (one.get("change"), before and f"(was {before:.0f} mm3)")))
+        kind = ", ".join(filter(None, (*one["qualities"].values(), change)))
+        table.add_row(one["label"], probability, centre, axes, volume, mean, kind)
     return table
+
+
+_NUMBERS = {"probability": 2, "volume_mm3": 0, "mean_hu": 0}
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _tell_no_study(folder: Path, uids: list[str], pipeline: str, json: bool) -> None:

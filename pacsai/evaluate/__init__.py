@@ -74,7 +74,11 @@ def evaluate(
         result = Result.not_analysed(case.refusal) if case.given is None else unlimited.analyse(case.given)
         if result.outcome == Outcome.NOT_ANALYSED:
             reasons[uid] = result.reason
-        marks += [Scored(uid, finding.centre_mm, finding.probability) for finding in result.findings]
+        marks += [
+            Scored(uid, finding.centre_mm, finding.probability)
+            for finding in result.findings
+            if finding.probability is not None  # what is gone has none, and is no mark
+        ]
     return Scores(score(marks, truth, scans, tuple(excluded)), reasons)
 
 

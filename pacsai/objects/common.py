@@ -23,6 +23,7 @@ from pacsai import MANUFACTURER, MODEL_NAME, RESEARCH_USE_ONLY, __version__
 from pacsai.finding import Provenance, Result
 from pacsai.objects.source import Source
 from pacsai.objects.uids import derived_uid
+from pacsai.study import Instance
 from pacsai.terms import ARTIFICIAL_INTELLIGENCE, DEVICE, PROCESSING_EQUIPMENT, Code
 
 KINDS = ("SEG", "SR", "GSPS", "SC", "KO")
@@ -166,7 +167,12 @@ def evidence(source: Source) -> tuple[Dataset, ...]:
             raise ValueError(f"the images have no {keyword}, so a result cannot be filed with them")
     if source.header.SOPClassUID not in get_sop_class_iod_map():
         raise ValueError(f"no result can be written for images of SOP class {source.header.SOPClassUID.name}")
-    return tuple(_completed(instance.header) for instance in source.instances)
+    return completed(source.instances)
+
+
+def completed(instances: Sequence[Instance]) -> tuple[Dataset, ...]:
+    """Return the headers of instances as highdicom can take them; they are not touched."""
+    return tuple(_completed(instance.header) for instance in instances)
 
 
 def _completed(header: Dataset) -> Dataset:

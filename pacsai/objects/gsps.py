@@ -25,6 +25,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DS
 
 from pacsai import RESEARCH_USE_ONLY, terms
+from pacsai.changes import difference
 from pacsai.finding import Finding, Result
 from pacsai.objects.common import (
     CONTENT_CREATOR,
@@ -41,7 +42,8 @@ from pacsai.objects.common import (
 from pacsai.objects.contour import outlines
 from pacsai.objects.frames import image_of_slice, pixel_spacing_mm
 from pacsai.objects.source import Source
-from pacsai.render.draw import LUNG_WINDOW, MARK, Window
+from pacsai.objects.window import window_for
+from pacsai.render.draw import MARK, Window
 
 LAYER = "AI_FINDINGS"
 LABEL_SIZE = (0.3, 0.04)
@@ -68,7 +70,7 @@ class Mark:
 
 
 def build(
-    result: Result, source: Source, author: Author = NODE, window: Window = LUNG_WINDOW
+    result: Result, source: Source, author: Author = NODE, window: Window | None = None
 ) -> GrayscaleSoftcopyPresentationState | None:
     """Make the presentation state of a result.
 
@@ -78,8 +80,8 @@ def build(
         Signed. Findings with a mask get its outlines, those without a point at their centre.
     source : Source
     author : Author
-    window : (centre, width)
-        VOI window in modality units.
+    window : (centre, width), optional
+        VOI window in modality units, else the one that `window_for` gives.
 
     Returns
     -------
@@ -95,6 +97,7 @@ def build(
     if not marks:
         return None
     provenance, headers = provenance_of(result), evidence(source)
+    centre, width = window or window_for(source.volume)
     layer = GraphicLayer(LAYER, order=1, display_color=CIELabColor.from_rgb(*MARK))
     images = {k: image_of_slice(source, headers, k) for k in sorted(marks)}
     state = GrayscaleSoftcopyPresentationState(
@@ -104,7 +107,7 @@ def build(
         graphic_annotations=[_annotation(*images[k], layer, marks[k]) for k in sorted(marks)],
         graphic_layers=[layer],
         content_creator_name=CONTENT_CREATOR,
-        voi_lut_transformations=[SoftcopyVOILUTTransformation(window_center=window[0], window_width=window[1])],
+        voi_lut_transformations=[SoftcopyVOILUTTransformation(window_center=centre, window_width=width)],
         presentation_lut_transformation=_presentation_lut(headers[0]),
         contributing_equipment=[contributing_equipment(source, result, author)],
         **identity("GSPS", result, author),
@@ -115,13 +118,21 @@ def build(
 
 
 def caption(number: int, finding: Finding) -> str:
-    """Return what stands beside a finding, such as "1  8 mm solid  0.93"."""
-    long_axis_mm = finding.value(terms.LONG_AXIS)
-    size = "" if long_axis_mm is None else f"{long_axis_mm:.0f} mm"
+    """Return what stands beside a finding: "1  8 mm solid  0.93", "2  162 mm3 stable  0.81", "3  was 60 mm3 gone"."""
     qualities = [SHORT_WORDS.get(value, value.meaning.lower()) for _, value in finding.qualities]
+    change = (str(finding.change),) if finding.change else ()
+    probability = "" if finding.probability is None else f"{finding.probability:.2f}"
     return "  ".join(
-        filter(None, (str(number), " ".join(filter(None, (size, *qualities))), f"{finding.probability:.2f}"))
+        filter(None, (str(number), " ".join(filter(None, (_size(finding), *qualities, *change))), probability))
     )
+
+
+def _size(finding: Finding) -> str:
+    """Return the long axis, or the volume of what has none, or the former volume of what is gone."""
+    long_axis_mm, volume_mm3 = finding.value(terms.LONG_AXIS), finding.value(terms.VOLUME)
+    if long_axis_mm is not None:
+        return f"{long_axis_mm:.0f} mm"
+    return difference(None, finding.prior_volume_mm3) if volume_mm3 is None else f"{volume_mm3:.0f} mm3"
 
 
 def _marks(findings: Sequence[Finding], source: Source) -> dict[int, list[Mark]]:
@@ -145,7 +156,8 @@ def _centre(finding: Finding, source: Source) -> dict[int, tuple[Points, ...]]:
     if source.volume is None:
         return {}
     i, j, k = np.linalg.solve(source.volume.affine, [*finding.centre_mm, 1.0])[:3]
-    return {round(k): (np.array([[i + 0.5, j + 0.5]]),)}
+    shown = int(np.clip(round(k), 0, len(source.volume.array) - 1))
+    return {shown: (np.array([[i + 0.5, j + 0.5]]),)}
 
 
 def _annotation(image: Dataset, frame: int | None, layer: GraphicLayer, marks: Sequence[Mark]) -> GraphicAnnotation:

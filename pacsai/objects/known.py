@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from pacsai import MANUFACTURER, MODEL_NAME
+from pacsai import MANUFACTURER, MODEL_NAME, terms
 from pacsai.sequences import Known
 from pacsai.study import Instance, Study
 from pacsai.study.header import as_number, items, texts, uid
@@ -23,6 +23,7 @@ from pacsai.volume.plane import GeometryError, Plane, planes
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 MEASUREMENT_GROUP, TRACKING_UID, TRACKING_IDENTIFIER, VOLUME = "125007", "112040", "112039", "118565006"
+CHANGE, RESOLVED, LESION_COUNT = terms.CHANGE.value, terms.RESOLVED.value, terms.LESION_COUNT.value
 MOST_VOXELS = 2**29
 
 _Place = tuple[float, float, float]
@@ -54,10 +55,19 @@ def _known(report: Dataset, centres: Mapping[str, _Place], study: Study) -> Iter
             groups.setdefault(tracking_uid, []).append(group)
     images = {one.sop_instance_uid: one for one in study.instances}
     for tracking_uid, parts in groups.items():
+        if _is_no_lesion(parts):
+            continue
         centre = centres.get(tracking_uid) or next(filter(None, (_outline_centre(one, images) for one in parts)), None)
         if centre:
             labels = (texts(one, "TextValue") for part in parts for one in _items(part, TRACKING_IDENTIFIER))
             yield Known(tracking_uid, next(labels, ""), centre, _volume_mm3(parts))
+
+
+def _is_no_lesion(groups: list[Dataset]) -> bool:
+    """Tell whether groups are a total over many lesions, or a lesion that was gone by then."""
+    changes = (code for group in groups for one in _items(group, CHANGE) for code in items(one, "ConceptCodeSequence"))
+    counted = any(True for group in groups for _ in _items(group, LESION_COUNT))
+    return counted or any(texts(code, "CodeValue") == RESOLVED for code in changes)
 
 
 def _groups(item: Dataset) -> Iterator[Dataset]:

@@ -15,7 +15,9 @@ from pacsai import RESEARCH_USE_ONLY, terms
 from pacsai.finding import Finding, Mask, Outcome, Result
 from pacsai.objects.contour import largest_section, outlines
 from pacsai.objects.gsps import caption
-from pacsai.render.draw import LUNG_WINDOW, MARK, QUIET, WORDS, Canvas, Place, grey
+from pacsai.objects.trend import plot
+from pacsai.objects.window import window_for
+from pacsai.render.draw import MARK, QUIET, WORDS, Canvas, Place, grey
 from pacsai.volume import Volume
 from pacsai.volume.stack import spacing_of
 
@@ -28,6 +30,8 @@ LETTERS_IN_A_LINE = 105
 DISCLAIMER = f"{RESEARCH_USE_ONLY}. Made by a machine, not verified. Not for diagnosis."
 HEADINGS = ("", "finding", "size mm", "volume mm³", "mean HU", "probability", "image")
 COLUMNS = (MARGIN, 60, 480, 610, 740, 840, 950)
+FOLLOWED_HEADINGS = ("", "finding", "volume mm³", "before mm³", "change", "probability", "image")
+"""In place of size and attenuation where findings are followed over time."""
 _SAID = {
     Outcome.FINDINGS: "{count} finding{s}",
     Outcome.NO_FINDING: "No finding",
@@ -54,9 +58,11 @@ def page(result: Result, volume: Volume | None, title: str, footer: str) -> Imag
     """
     pictures = _pictures(result.findings, volume) if volume is not None else []
     sentences = _sentences(result)
+    trend = plot(result)
     rows = math.ceil(len(pictures) / IN_A_ROW)
     table = len(result.findings) + 1 if result.findings else 0
     height = 3 * MARGIN + TITLE_SIZE + rows * (PICTURE + LINE + MARGIN) + (len(sentences) + table + 4) * LINE
+    height += trend.height + MARGIN if trend is not None else 0
     sheet = _Sheet(Canvas((WIDTH, height)), MARGIN)
     sheet.say(title, size=TITLE_SIZE, step=TITLE_SIZE + MARGIN // 2)
     sheet.say(DISCLAIMER, MARK)
@@ -65,7 +71,10 @@ def page(result: Result, volume: Volume | None, title: str, footer: str) -> Imag
     sheet.skip(MARGIN // 2)
     sheet.put(pictures)
     if result.findings:
-        sheet.tabulate([_cells(number, finding, volume) for number, finding in enumerate(result.findings, start=1)])
+        sheet.tabulate(_table(result, volume))
+    if trend is not None:
+        sheet.canvas.image.paste(trend, (MARGIN, sheet.y + MARGIN // 2))
+        sheet.skip(trend.height + MARGIN // 2)
     sheet.skip(MARGIN // 2)
     sheet.say(footer, QUIET)
     return sheet.canvas.image
@@ -95,10 +104,9 @@ class _Sheet:
             self.y += PICTURE + LINE + MARGIN
 
     def tabulate(self, lines: Sequence[Sequence[str]]) -> None:
-        """Write the headings and under them the lines of the table."""
-        self._line(HEADINGS, QUIET)
-        for line in lines:
-            self._line(line, WORDS)
+        """Write a table, its headings in the first of the lines."""
+        for number, line in enumerate(lines):
+            self._line(line, WORDS if number else QUIET)
 
     def _line(self, cells: Sequence[str], colour: tuple[int, int, int]) -> None:
         for x, cell in zip(COLUMNS, cells, strict=True):
@@ -110,24 +118,57 @@ def _sentences(result: Result) -> list[str]:
     """Return what is said in words: the outcome, its reason, and the remarks, broken into lines."""
     count = len(result.findings)
     said = _SAID[result.outcome].format(count=count, s="" if count == 1 else "s")
-    remarks = [f"{finding.label}: {remark}" for finding in result.findings for remark in finding.remarks]
-    whole = [f"{said}: {result.reason}" if result.reason else f"{said}.", *result.remarks, *remarks]
+    told = () if _is_followed(result) else result.findings  # theirs stand in the table: there may be a hundred
+    remarks = [f"{finding.label}: {remark}" for finding in told for remark in finding.remarks]
+    compared = [result.earlier.sentence(finding.change for finding in result.findings)] if result.earlier else []
+    whole = [f"{said}: {result.reason}" if result.reason else f"{said}.", *compared, *result.remarks, *remarks]
     return [line for sentence in whole for line in textwrap.wrap(sentence, LETTERS_IN_A_LINE)]
 
 
+def _table(result: Result, volume: Volume | None) -> list[tuple[str, ...]]:
+    """Return the headings and a line for each finding."""
+    headings, cells = (FOLLOWED_HEADINGS, _followed_cells) if _is_followed(result) else (HEADINGS, _cells)
+    return [headings, *(cells(number, finding, volume) for number, finding in enumerate(result.findings, start=1))]
+
+
+def _is_followed(result: Result) -> bool:
+    """Tell whether volumes over time matter more than size and attenuation: compared, or totals told."""
+    return result.earlier is not None or bool(result.totals)
+
+
+def _followed_cells(number: int, finding: Finding, volume: Volume | None) -> tuple[str, ...]:
+    return (
+        str(number),
+        _what_and_where(finding, *finding.remarks),
+        _number(finding.value(terms.VOLUME)),
+        _number(finding.prior_volume_mm3),
+        str(finding.change or ""),
+        _probability(finding),
+        _image_number(finding, volume),
+    )
+
+
 def _cells(number: int, finding: Finding, volume: Volume | None) -> tuple[str, ...]:
-    where = " ".join(code.meaning.lower() for code in (finding.laterality, finding.site) if code)
     axes = [finding.value(axis) for axis in (terms.LONG_AXIS, terms.SHORT_AXIS)]
     size = " × ".join(f"{axis:.1f}" for axis in axes if axis is not None)
     return (
         str(number),
-        textwrap.shorten(", ".join(filter(None, (finding.kind.meaning.lower(), where))), 48),
+        _what_and_where(finding),
         size,
         _number(finding.value(terms.VOLUME)),
         _number(finding.value(terms.ATTENUATION)),
-        f"{finding.probability:.2f}",
+        _probability(finding),
         _image_number(finding, volume),
     )
+
+
+def _what_and_where(finding: Finding, *remarks: str) -> str:
+    where = " ".join(code.meaning.lower() for code in (finding.laterality, finding.site) if code)
+    return textwrap.shorten(", ".join(filter(None, (finding.kind.meaning.lower(), where, *remarks))), 48)
+
+
+def _probability(finding: Finding) -> str:
+    return "" if finding.probability is None else f"{finding.probability:.2f}"
 
 
 def _image_number(finding: Finding, volume: Volume | None) -> str:
@@ -160,7 +201,7 @@ def _crop(mask: Mask, volume: Volume) -> Image.Image:
     size = np.maximum(np.round(side_mm / spacing_mm), 1).astype(int)
     corner = np.round(middle - size / 2).astype(int)
     canvas = Canvas((PICTURE, PICTURE))
-    shades = grey(_window(volume.array[mask.offset_kji[0] + section], corner, size), LUNG_WINDOW)
+    shades = grey(_window(volume.array[mask.offset_kji[0] + section], corner, size), window_for(volume))
     canvas.picture(shades, (0, 0, PICTURE, PICTURE))
     top, left = (float(v) for v in corner - mask.offset_kji[1:])
     place = Place((left, top), (PICTURE / float(size[1]), PICTURE / float(size[0])))

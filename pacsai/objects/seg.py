@@ -1,4 +1,8 @@
-"""Findings to a Segmentation (PS3.3 A.51): BINARY, one segment per finding, on the grid of the source images."""
+"""Findings to a Segmentation (PS3.3 A.51): BINARY, one segment per finding, on the grid of the source images.
+
+The segments of totals (all lesions of a class) come after those of the findings and overlap them: OHIF 3 shows the
+first of segments that overlap, and single lesions are what a reader picks.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,8 @@ from pacsai.volume.stack import geometry, spacing_of
 
 
 def segmented(result: Result) -> tuple[Finding, ...]:
-    """Return the findings that become segments: those with a mask that holds a voxel. Segment n is the nth of them."""
-    return tuple(finding for finding in result.findings if finding.mask is not None and finding.mask.array.any())
+    """Return what becomes segments: findings, then totals, with a mask that holds a voxel. Segment n is the nth."""
+    return tuple(finding for finding in result.told if finding.mask is not None and finding.mask.array.any())
 
 
 def build(result: Result, source: Source, author: Author = NODE) -> Dataset:
@@ -126,7 +130,8 @@ def _segment(number: int, finding: Finding, algorithm: hd.AlgorithmIdentificatio
         tracking_id=finding.label[:64],
         anatomic_regions=[coded(finding.site)] if finding.site else None,
     )
-    segment.SegmentDescription = f"Certainty {100 * finding.probability:.0f} %. {RESEARCH_USE_ONLY}."
+    certainty = "" if finding.probability is None else f"Certainty {100 * finding.probability:.0f} %. "
+    segment.SegmentDescription = f"{certainty}{RESEARCH_USE_ONLY}."
     if finding.site and finding.laterality:
         segment.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [coded(finding.laterality)]
     return segment

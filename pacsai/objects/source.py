@@ -24,6 +24,8 @@ class Source:
         (its headers are copied, and it is named as evidence). Never empty.
     volume : Volume or None
         Their voxels, None where nothing was read.
+    others : tuple of Instance
+        Images of the study that were read beside `instances`, of whatever frame of reference: evidence of the SR.
     now : datetime
         Goes into every date and time of the objects, so that the clock is read in one place.
     previous : tuple of Dataset
@@ -35,6 +37,7 @@ class Source:
     volume: Volume | None
     now: datetime
     previous: tuple[Dataset, ...] = ()
+    others: tuple[Instance, ...] = ()
 
     @property
     def header(self) -> Dataset:

@@ -12,7 +12,15 @@ from typing import cast
 import highdicom as hd
 from highdicom.sr import RelationshipTypeValues
 from highdicom.sr.templates import ImageLibrary
-from highdicom.sr.value_types import CodeContentItem, ContainerContentItem, ContentItem, ContentSequence
+from highdicom.sr.value_types import (
+    CodeContentItem,
+    ContainerContentItem,
+    ContentItem,
+    ContentSequence,
+    DateContentItem,
+    NumContentItem,
+    UIDRefContentItem,
+)
 from pydicom.dataset import Dataset
 
 from pacsai import RESEARCH_USE_ONLY, terms
@@ -52,11 +60,12 @@ def build(
         The images cannot be filed with, or a measurement is no finite number.
     """
     images = common.evidence(source)
+    others = common.completed(source.others)
     said = common.identity("SR", result, author)
     # The same images analysed again give the same report, and no report comes before itself.
     earlier = [one for one in previous if one.SOPInstanceUID != said["sop_instance_uid"]]
     dataset = hd.sr.Comprehensive3DSR(
-        evidence=[*images, *([segmentation] if segmentation else [])],
+        evidence=[*images, *others, *([segmentation] if segmentation else [])],
         content=_report(result, source, images, segmentation, author),
         is_complete=True,
         is_final=False,
@@ -91,7 +100,7 @@ def _library(result: Result, source: Source, images: Sequence[Dataset]) -> Conte
     A library of 300 slices would put 5000 lines before the first finding in every viewer that shows an SR as text.
     highdicom 0.28.2 makes no entry of an image that lacks what TID 1604 tells (multi-frame, SliceThickness empty).
     """
-    slices = {slice_shown(finding, source) for finding in result.findings}
+    slices = {slice_shown(finding, source) for finding in result.told}
     shown = [images[k] for k in sorted(slices)] if len(images) > 1 else images
     described = all(image.get(keyword) for image in shown for keyword in _DESCRIPTORS)
     return ImageLibrary(shown) if slices and described else ContentSequence()
@@ -122,8 +131,29 @@ def _evaluations(result: Result, author: Author) -> list[Dataset]:
         coded(terms.PROCESSING_SUMMARY), coded(_SUMMARY[result.outcome]), RelationshipTypeValues.CONTAINS
     )
     summary.ContentSequence = common.algorithm_content(result, author)
-    sentences = (f"{RESEARCH_USE_ONLY}.", _sentence(result), *result.remarks)
-    return [summary, *(comment(sentence) for sentence in sentences)]
+    compared = (result.earlier.sentence(f.change for f in result.findings),) if result.earlier else ()
+    sentences = (f"{RESEARCH_USE_ONLY}.", _sentence(result), *compared, *result.remarks)
+    return [summary, *(comment(sentence) for sentence in sentences), *_compared(result)]
+
+
+def _compared(result: Result) -> list[Dataset]:
+    """Return the study that was compared with, by its UID, date and the days since; nothing where there is none.
+
+    TID 1500 has no row for it, but may be extended.
+    """
+    earlier = result.earlier
+    if earlier is None:
+        return []
+    item = CodeContentItem(coded(terms.COMPARED), coded(terms.YES), RelationshipTypeValues.CONTAINS)
+    belongs = RelationshipTypeValues.HAS_PROPERTIES
+    told: list[ContentItem] = [UIDRefContentItem(coded(terms.STUDY_UID), earlier.study_instance_uid, belongs)]
+    if earlier.study_date is not None:
+        told.append(DateContentItem(coded(terms.STUDY_DATE), earlier.study_date, belongs))
+    if earlier.interval_days is not None:
+        days = NumContentItem(coded(terms.INTERVAL), earlier.interval_days, coded(terms.DAY), relationship_type=belongs)
+        told.append(days)
+    item.ContentSequence = ContentSequence(told)
+    return [item]
 
 
 def _sentence(result: Result) -> str:

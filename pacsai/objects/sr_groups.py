@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pacsai import terms
+from pacsai.changes import Change, difference
 from pacsai.finding import Finding, Measurement, Result
 from pacsai.objects.common import Author, coded, provenance_of, title
 from pacsai.objects.contour import outlines
@@ -28,10 +29,17 @@ from pacsai.volume import Volume
 _Arguments = dict[str, Any]
 _ONE_DECIMAL = frozenset({terms.MM, terms.MM3, terms.HU, terms.PERCENT})
 _SIGNIFICANT_DIGITS = 6
+CHANGES = {
+    Change.NEW: terms.NEW_FINDING,
+    Change.ENLARGING: terms.INCREASE_IN_SIZE,
+    Change.STABLE: terms.NO_SIGNIFICANT_CHANGE,
+    Change.SHRINKING: terms.DECREASE_IN_SIZE,
+    Change.GONE: terms.RESOLVED,
+}
 
 
 def groups(result: Result, source: Source, segmentation: Dataset | None, author: Author) -> Iterator[Dataset]:
-    """Yield the measurement groups of every finding, in the order of the findings.
+    """Yield the measurement groups of every finding and then of every total, in their order.
 
     Raises
     ------
@@ -39,7 +47,7 @@ def groups(result: Result, source: Source, segmentation: Dataset | None, author:
         A measurement is no finite number, or a finding without a mask comes with no volume to place it in.
     """
     numbers = {finding.tracking_uid: n for n, finding in enumerate(segmented(result), start=1)}
-    for finding in result.findings:
+    for finding in result.told:
         number = numbers.get(finding.tracking_uid) if segmentation is not None else None
         told = _told(finding) | {"algorithm_id": _algorithm(result, author)}
         if segmentation is not None and number is not None:
@@ -66,7 +74,8 @@ def _planar(finding: Finding, region: hd.sr.ImageRegion, told: _Arguments) -> Da
 
 
 def _with_remarks(group: Dataset, finding: Finding) -> Dataset:
-    for remark in finding.remarks:
+    before = difference(finding.value(terms.VOLUME), finding.prior_volume_mm3)
+    for remark in (*finding.remarks, *((f"Earlier study: {before}",) if before else ())):
         group.ContentSequence.append(comment(remark))
     return group
 
@@ -82,12 +91,16 @@ def _subject(finding: Finding) -> _Arguments:
 
 
 def _told(finding: Finding) -> _Arguments:
-    """Return what one group of a finding says for both: its numbers and qualities."""
-    certainty = Measurement(terms.CERTAINTY, 100 * finding.probability, terms.PERCENT)
+    """Return what one group of a finding says for both: its numbers and qualities, and its change."""
+    numbers = list(finding.measurements)
+    if finding.probability is not None:
+        numbers.append(Measurement(terms.CERTAINTY, 100 * finding.probability, terms.PERCENT))
+    change = ((terms.CHANGE, CHANGES[finding.change]),) if finding.change else ()
     return {
-        "measurements": [_measurement(m) for m in (*finding.measurements, certainty)],
+        "measurements": [_measurement(m) for m in numbers],
         "qualitative_evaluations": [
-            hd.sr.QualitativeEvaluation(coded(concept), coded(value)) for concept, value in finding.qualities
+            hd.sr.QualitativeEvaluation(coded(concept), coded(value))
+            for concept, value in (*finding.qualities, *change)
         ],
     }
 

@@ -59,7 +59,7 @@ def one_scan(weights: Path, seed: int) -> Row:
     for nodule in made.nodules:
         x, y, z = (float(c) for c in volume.world_mm(nodule.centre_kji))
         truth.append(Truth(scan, (x, y, z), nodule.diameter_mm, f"{nodule.kind}, {nodule.attachment}, {nodule.margin}"))
-    marks = [Scored(scan, finding.centre_mm, finding.probability) for finding in result.findings]
+    marks = [Scored(scan, finding.centre_mm, finding.probability or 0.0) for finding in result.findings]
     print(f"{scan}: {len(truth)} nodules, {len(marks)} marks", file=sys.stderr, flush=True)  # noqa: T201
     return truth, marks
 
