@@ -61,7 +61,9 @@ def sphere(n: int) -> Floats:
     return np.stack([height, around * np.sin(turn), around * np.cos(turn)], axis=1)
 
 
-def grown(image: NDArray[np.float32], mm: float, centre: Floats, start_mm: float, levels: tuple[float, float]) -> Surface:
+def grown(
+    image: NDArray[np.float32], mm: float, centre: Floats, start_mm: float, levels: tuple[float, float]
+) -> Surface:
     """Return the surface around `centre` (k, j, i), begun as a ball of `start_mm`.
 
     Parameters
