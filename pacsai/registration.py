@@ -19,6 +19,7 @@ import SimpleITK as sitk  # noqa: N813 (the name that its own manual gives it)
 from numpy.typing import ArrayLike, NDArray
 
 from pacsai.volume import Grid
+from pacsai.volume.itk import shrunk, to_itk
 
 Matrix = NDArray[np.float64]
 
@@ -114,9 +115,10 @@ class _Pair:
     region: Any | None
 
 
-def moved(matrix: Matrix, xyz: ArrayLike) -> NDArray[np.float64]:
+def moved(matrix: NDArray[Any], xyz: ArrayLike) -> NDArray[np.float64]:
     """Return the places (..., 3) that `matrix` (4, 4) maps the places (..., 3) to."""
-    return np.asarray(xyz, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+    places: NDArray[np.float64] = np.asarray(xyz, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+    return places
 
 
 def register(
@@ -147,7 +149,7 @@ def register(
             str(error) if isinstance(error, _NothingToCompareError) else "the images do not overlap enough to compare"
         )
         return Registration(np.eye(4), False, reason, 1.0, 0.0, float("inf"), 0.0)
-    return replace(found, matrix=np.linalg.inv(found.matrix)) if turned_round else found
+    return replace(found, matrix=np.asarray(np.linalg.inv(found.matrix), np.float64)) if turned_round else found
 
 
 def _registered(pairs: list[_Pair], seed: int, threads: int) -> Registration:
@@ -199,34 +201,20 @@ def _widened(mask: Any) -> Any:
     return sitk.BinaryDilate(mask, [max(1, round(EDGE_MM / s)) for s in mask.GetSpacing()])
 
 
-def _image(array: NDArray[Any], affine: Matrix) -> Any:
-    """Return a SimpleITK image of an array [k, j, i] and its affine (index (i, j, k) to LPS mm)."""
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-    return image
-
-
 def _shrunk(grid: Grid, mm: float) -> Any:
     """Return the means of blocks of about `mm`, outliers clipped."""
-    image = _image(grid.array, grid.affine)
-    factors = [max(1, min(int(mm / s + 0.5), n)) for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)]
-    shrunk = sitk.BinShrink(image, factors)
-    values = sitk.GetArrayViewFromImage(shrunk)
+    image = shrunk(to_itk(grid.array, grid.affine), mm)
+    values = sitk.GetArrayViewFromImage(image)
     if not np.isfinite(values).all() or np.ptp(values) == 0:
         raise _NothingToCompareError("an image is empty")
     low, high = (float(v) for v in np.percentile(values, (0.5, 99.8)))
     if high <= low:
         raise _NothingToCompareError("an image is as good as empty")
-    return sitk.Clamp(shrunk, sitk.sitkFloat32, low, high)
+    return sitk.Clamp(image, sitk.sitkFloat32, low, high)
 
 
 def _mask(grid: Grid, region: NDArray[np.bool_], mm: float) -> Any:
-    image = _image(region.astype(np.float32), grid.affine)
-    factors = [max(1, min(int(mm / s + 0.5), n)) for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)]
-    return sitk.BinShrink(image, factors) > 0.25
+    return shrunk(to_itk(region.astype(np.float32), grid.affine), mm) > 0.25
 
 
 def _bright(image: Any) -> Any:
@@ -281,7 +269,8 @@ def _nudged(transform: Any) -> Any:
     """Return the transform turned and shifted by `NUDGE`, from where a sound descent must come back."""
     turn = np.array([transform.GetAngleX(), transform.GetAngleY(), transform.GetAngleZ()])
     shift = np.array(transform.GetTranslation())
-    return _transform(transform.GetCenter(), turn + np.radians(NUDGE[0]), shift + NUDGE[1])
+    turned = turn + np.radians(NUDGE[0])
+    return _transform(transform.GetCenter(), turned.tolist(), (shift + NUDGE[1]).tolist())
 
 
 def _method(pair: _Pair, seed: int, threads: int) -> Any:

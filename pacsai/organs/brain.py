@@ -29,6 +29,10 @@ HEAD_MM = 150.0
 """A brain lies within this below the top of the head."""
 MIN_WALL = 0.45
 """Least darkness of the skull around the upper half of a brain, on average; of no use in stripped images."""
+FAT = {"T1": (1.3, 1.7), "T1C": (1.15, 1.5), "FLAIR": (1.6, 2.1)}
+"""Brightness, in parts of the brain's, from where on it is fat or marrow and where surely so; in T2 it may be fluid."""
+FAT_DEPTH_MM = 22.0
+"""Deeper below the skin than this, what is bright is a lesion, not scalp."""
 MAX_CUT = 0.08
 """Most of the brain's surface that may lie on the edge of the field of view, above its lowest quarter."""
 MARGIN_MM = 10.0
@@ -127,12 +131,22 @@ def _surface(image: Image, contrast: str) -> tuple[Surface, Mask]:
     shown[: max(0, top - round(0.7 * HEAD_MM / COARSE_MM))] = False
     k, j, i = (float(axis.mean()) for axis in np.nonzero(shown))
     centre = np.array([k, j, i])
-    centre[1] += 4 / COARSE_MM * 0
     middle = _ball(image.shape, centre, 30 / COARSE_MM)
     brain = float(np.median(image[middle & head])) if (middle & head).any() else bright
     cut = np.where(np.arange(image.shape[0])[:, None, None] < lowest, np.float32(air), image)
-    surface = grown(cut, COARSE_MM, centre, 40.0, (air, max(brain, air + 1e-6)))
-    return surface, _tidied(filled(surface, image.shape, COARSE_MM), image, air + 0.3 * (brain - air), contrast)
+    brain = max(brain, air + 1e-6)
+    if contrast in FAT:
+        folded = _fat_as_bone(cut, air, brain, *FAT[contrast])
+        cut = np.where(ndimage.distance_transform_edt(head) * COARSE_MM < FAT_DEPTH_MM, folded, cut)
+    surface = grown(cut, COARSE_MM, centre, 40.0, (air, brain))
+    return surface, _tidied(filled(surface, image.shape, COARSE_MM), cut, air + 0.3 * (brain - air))
+
+
+def _fat_as_bone(image: Image, air: float, brain: float, low: float, high: float) -> Image:
+    """Return an image in which what is brighter than brain gets dark: scalp whose bone is too thin to be seen."""
+    above = (image - air) / (brain - air) - low
+    folded = air + (brain - air) * np.clip(1 - above / (high - low), 0, 1)
+    return np.where(above > 0, np.minimum(image, folded), image).astype(np.float32)
 
 
 def _top(head: Mask) -> int:
@@ -146,7 +160,7 @@ def _ball(shape: tuple[int, ...], centre: NDArray[np.float64], radius: float) ->
     return np.asarray((k - centre[0]) ** 2 + (j - centre[1]) ** 2 + (i - centre[2]) ** 2 < radius**2)
 
 
-def _tidied(mask: Mask, image: Image, dark: float, contrast: str) -> Mask:
+def _tidied(mask: Mask, image: Image, dark: float) -> Mask:
     """Return a mask without bone and air at its rim, in one piece, its sulci closed."""
     rim = mask & ~ndimage.binary_erosion(mask, iterations=round(7 / COARSE_MM))
     kept = mask & ~(rim & (image < dark))

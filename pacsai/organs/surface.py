@@ -98,7 +98,7 @@ def filled(surface: Surface, shape: tuple[int, ...], mm: float) -> NDArray[np.bo
     weight = 1 / np.maximum(distance, 1e-6)
     radius = (surface.radii_mm[near] * weight).sum(axis=1) / weight.sum(axis=1)
     inside[unsure] = far[unsure] < radius
-    return inside
+    return np.asarray(inside)
 
 
 def _profiles(image: NDArray[np.float32], mm: float, centre: Floats, directions: Floats) -> Floats:
@@ -114,11 +114,11 @@ def _pull(profile: Floats) -> Floats:
     deep, shallow = (int(mm / STEP_MM) for mm in SEEN_MM)
     darkest = ndimage.minimum_filter1d(profile, deep, axis=1, origin=deep // 2 - 1, mode="nearest").clip(0, 1)
     brightest = ndimage.maximum_filter1d(profile, shallow, axis=1, origin=shallow // 2 - 1, mode="nearest").clip(0.1, 1)
-    return np.clip(2 * (darkest - DARK * brightest) / brightest, -1, 1)
+    return np.asarray(np.clip(2 * (darkest - DARK * brightest) / brightest, -1, 1))
 
 
 def _walls(profile: Floats, radii: Floats) -> Floats:
     """Return how dark it gets just outside of the surface, 0 to 1."""
     columns = (radii / STEP_MM).astype(int)[:, None] + np.arange(-4, int(10 / STEP_MM))
     outside = np.take_along_axis(profile, columns.clip(0, profile.shape[1] - 1), axis=1)
-    return np.clip(1 - outside.min(axis=1), 0, 1)
+    return np.asarray(np.clip(1 - outside.min(axis=1), 0, 1))

@@ -1,4 +1,4 @@
-"""Where in the brain a lesion lies: periventricular, juxtacortical, infratentorial or deep white matter; and which side.
+"""Where in the brain a lesion lies: periventricular, juxtacortical, infratentorial, deep white matter; and which side.
 
 From the prepared images alone (model grid: 1 mm, k to the head, j to the back, i to the patient's left). Ventricles are
 what is dark in FLAIR and far from the surface; cortex is what is near to the surface or to a sulcus; what lies below
@@ -15,6 +15,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from pacsai import terms
+from pacsai.terms import Code
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -58,6 +61,16 @@ class Place:
     region: Region
     side: Side
 
+    @property
+    def site(self) -> Code | None:
+        """Return the coded site that holds the region; None below the tentorium, where it may be stem or cerebellum."""
+        return None if self.region is Region.INFRATENTORIAL else terms.CEREBRAL_WHITE_MATTER
+
+    @property
+    def laterality(self) -> Code:
+        """Return the coded side."""
+        return {Side.LEFT: terms.LEFT, Side.RIGHT: terms.RIGHT, Side.MIDLINE: terms.MIDLINE}[self.side]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anatomy:
@@ -86,7 +99,7 @@ def anatomy(flair: Image, brain: Mask) -> Anatomy:
     whole = _closed(brain)
     depth = ndimage.distance_transform_edt(whole)
     fluid = whole & ((flair < CSF_LEVEL) | ~brain)
-    ventricles = _ventricles(fluid, depth)
+    ventricles = _ventricles(fluid & _central(brain), depth)
     sulci = fluid & ~ndimage.binary_dilation(ventricles, iterations=2)
     sulci = _without_specks(sulci | ~whole)
     return Anatomy(
@@ -114,18 +127,32 @@ def infratentorial(brain: Mask) -> Mask:
     Behind the tentorium's edge it is a roof that falls to the back and to the sides; in front of it only the stem,
     near to the middle, counts.
     """
-    k, j, i = (np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
-    if k.size == 0:
+    if not brain.any():
         return np.zeros_like(brain)
+    z, y, x = _mni(brain)
+    roof = -4.0 - 0.4 * np.clip(-42.0 - y, 0, None) - 0.2 * np.clip(x - 12.0, 0, None)
+    behind = (y < -36.0) & (z < roof)
+    stem = (y <= -8.0) & (y >= -45.0) & (x < 18.0) & (z < -10.0)
+    return np.asarray(brain & (behind | stem))
+
+
+def _mni(brain: Mask) -> tuple[NDArray[np.float64], ...]:
+    """Return about where in MNI space (mm) each k, j, i lies: height, towards the front, distance from the middle."""
+    k, j, i = (np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     scale = 176.0 / max(1, j[-1] - j[0])
     nk, nj, ni = (np.arange(n) for n in brain.shape)
     z = (78.0 - (k[-1] - nk) * scale)[:, None, None]
     y = (71.0 - (nj - j[0]) * scale)[None, :, None]
     x = np.abs((ni - _middle(brain)) * 140.0 / max(1, i[-1] - i[0]))[None, None, :]
-    roof = -4.0 - 0.4 * np.clip(-42.0 - y, 0, None) - 0.2 * np.clip(x - 12.0, 0, None)
-    behind = (y < -36.0) & (z < roof)
-    stem = (y <= -8.0) & (y >= -45.0) & (x < 18.0) & (z < -10.0)
-    return np.asarray(brain & (behind | stem))
+    return z, y, x
+
+
+def _central(brain: Mask) -> Mask:
+    """Return where ventricles may lie: not in the Sylvian fissures, not high between the hemispheres."""
+    if not brain.any():
+        return np.zeros_like(brain)
+    z, y, x = _mni(brain)
+    return np.asarray((x < 34.0) & (z < 36.0) & (y > -85.0) & (y < 45.0) & ~((x > 26.0) & (y > -10.0)))
 
 
 def _closed(brain: Mask) -> Mask:

@@ -127,7 +127,7 @@ def back_onto(reference: Grid, values: Image, affine: Matrix) -> Image:
         total += ndimage.affine_transform(
             values, matrix[::-1, 2::-1], offset=start, output_shape=reference.shape_kji, order=1, mode="grid-constant"
         )
-    return total / np.float32(np.prod(layers))
+    return np.asarray(total / np.float32(np.prod(layers)))
 
 
 def labels_back_onto(reference: Grid, labels: NDArray[np.int32], affine: Matrix) -> NDArray[np.int32]:

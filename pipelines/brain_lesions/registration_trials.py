@@ -82,7 +82,7 @@ def read_nifti(path: Path) -> Grid:
     """Return a NIfTI image, its places in LPS mm."""
     import nibabel
 
-    image: Any = nibabel.load(path)  # type: ignore[attr-defined]
+    image: Any = nibabel.load(path)
     array = np.ascontiguousarray(np.asarray(image.dataobj, dtype=np.float32).T)
     return Grid(array, LPS_OF_RAS @ image.affine)
 

@@ -45,7 +45,7 @@ class Head:
 
 
 def real_brain(folder: Path) -> Labels:
-    """Return the tissues of a stripped brain (`flair.nii.gz`, `t1.nii.gz`) in voxels of 4 mm: CSF, GREY, WHITE, or 0."""
+    """Return the tissues of a stripped brain (`flair.nii.gz`, `t1.nii.gz`) in voxels of 4 mm (CSF, GREY, WHITE, 0)."""
     import nibabel
 
     flair, t1 = (
