@@ -16,7 +16,7 @@ import SimpleITK as sitk  # noqa: N813 (the name that its own manual gives it)
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pacsai.organs.brain import Brain, extract_brain
+from pacsai.organs.brain import extract_brain
 from pacsai.registration import Registration, register
 from pacsai.sequences import Sequences
 from pacsai.volume import Grid
@@ -77,15 +77,13 @@ def prepare(sequences: Sequences) -> Prepared:
         No brain is found in the reference, or its slices are torn apart by motion.
     """
     reference = sequences.volumes[sequences.reference]
-    brain = extract_brain(reference, sequences.reference)
-    if brain.reason:
-        raise Unfit(f"no brain could be prepared from {sequences.reference}: {brain.reason}")
-    remarks = _motion(reference, brain.mask, sequences.reference)
-    affine, shape = model_grid(reference, brain.mask)
-    mask = _inside(reference, brain, affine, shape)
     others = {name: volume for name, volume in sequences.volumes.items() if name != sequences.reference}
     with ThreadPoolExecutor(THREADS) as pool:
         found = dict(zip(others, pool.map(lambda other: register(reference, other), others.values()), strict=True))
+    brain, remarks = find_brain(sequences, found)
+    remarks += _motion(reference, brain, sequences.reference)
+    affine, shape = model_grid(reference, brain)
+    mask = _inside(reference, brain, affine, shape)
     images = {sequences.reference: normalised(onto(reference, affine, shape).array, mask)}
     for name, other in others.items():
         image, reason = _other_image(other, found[name], affine, mask)
@@ -94,6 +92,28 @@ def prepare(sequences: Sequences) -> Prepared:
         else:
             images[name] = image
     return Prepared(images, mask, affine, found, tuple(remarks))
+
+
+def find_brain(sequences: Sequences, registrations: Mapping[str, Registration]) -> tuple[Mask, list[str]]:
+    """Return the brain on the reference's grid, and a remark where another sequence had to show it.
+
+    Raises
+    ------
+    Unfit
+        Neither the reference nor a registered sequence shows a brain.
+    """
+    reference = sequences.volumes[sequences.reference]
+    brain = extract_brain(reference, sequences.reference)
+    if not brain.reason:
+        return brain.mask, []
+    for name, registration in registrations.items():
+        other = sequences.volumes[name]
+        seen = extract_brain(other, name) if registration.accepted else None
+        if seen is not None and not seen.reason:
+            moved = Grid(seen.mask.astype(np.float32), np.linalg.inv(registration.matrix) @ other.affine)
+            mask = onto(moved, reference.affine, reference.shape_kji).array > 0.5
+            return mask, [f"the brain was found in {name}; in {sequences.reference}: {brain.reason}"]
+    raise Unfit(f"no brain could be prepared from {sequences.reference}: {brain.reason}")
 
 
 def model_grid(reference: Grid, brain: Mask) -> tuple[Matrix, tuple[int, int, int]]:
@@ -188,12 +208,12 @@ def bias_field(image: Image, brain: Mask) -> Image:
     corrector.SetNumberOfThreads(1)
     corrector.Execute(small, where)
     field = sitk.GetArrayFromImage(corrector.GetLogBiasFieldAsImage(full))
-    return np.exp(np.clip(field, -1.5, 1.5)).astype(np.float32)
+    return np.asarray(np.exp(np.clip(field, -1.5, 1.5)), np.float32)
 
 
-def _inside(reference: Grid, brain: Brain, affine: Matrix, shape: tuple[int, int, int]) -> Mask:
+def _inside(reference: Grid, brain: Mask, affine: Matrix, shape: tuple[int, int, int]) -> Mask:
     """Return the brain on the model grid."""
-    soft = onto(Grid(brain.mask.astype(np.float32), reference.affine), affine, shape)
+    soft = onto(Grid(brain.astype(np.float32), reference.affine), affine, shape)
     mask = soft.array > 0.5
     if not mask.any():
         raise Unfit("the brain is thinner than the voxels it is to be analysed in")
