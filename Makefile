@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo test check format fuzz bench bench-ingest soak evaluate train crash clean help
+.PHONY: venv demo test check format fuzz bench bench-ingest bench-registration soak evaluate train crash clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -36,6 +36,9 @@ bench: venv      ## how long a 300-slice chest CT takes, and where the time goes
 
 bench-ingest: venv ## how fast images are taken in, beside storescp, Orthanc, pynetdicom and a bare loop (minutes)
 	$(BIN)/pacsai bench ingest
+
+bench-registration: venv ## 40 heads moved in a known way are put back; DATA=folder of open-ms (minutes)
+	$(BIN)/python -m pipelines.brain_lesions.registration_trials --data '$(or $(DATA),../shared/data/mr/open-ms)'
 
 soak: venv       ## 20 000 images from 8 senders that break off at random: nothing lost, nothing leaked (minutes)
 	$(BIN)/python -m tests.soak

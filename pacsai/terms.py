@@ -48,6 +48,8 @@ MIDDLE_LOBE = Code("72481006", "SCT", "Middle lobe of right lung")
 LOWER_LOBE = Code("90572001", "SCT", "Lower lobe of lung")
 LEFT = Code("7771000", "SCT", "Left")
 RIGHT = Code("24028007", "SCT", "Right")
+MIDLINE = Code("261129000", "SCT", "Midline")
+CEREBRAL_WHITE_MATTER = Code("68523003", "SCT", "Cerebral White Matter")
 
 # Qualities of a nodule: (NODULE_TYPE, one of the four)
 NODULE_TYPE = Code("C41144", "NCIt", "Texture")

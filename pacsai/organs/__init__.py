@@ -1,0 +1,1 @@
+"""Organs found in images, as components that any pipeline may call."""
