@@ -60,6 +60,8 @@ class Request:
         The SRs that this one takes the place of, by the DICOM keywords of their study, series, class and instance UID.
     bounds : mapping of str to int
         See `bounds.Bounds`.
+    prior : str
+        Folder of the files of the patient's earlier study, for a pipeline that compares with it; "" for none.
     refusal : str
         Where it is given, nothing is analysed: objects are made that tell this reason.
     """
@@ -75,6 +77,7 @@ class Request:
     remarks: tuple[str, ...] = ()
     previous: tuple[dict[str, str], ...] = ()
     bounds: Mapping[str, int] = field(default_factory=lambda: asdict(Bounds()))
+    prior: str = ""
     refusal: str = ""
 
     @property

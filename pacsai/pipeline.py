@@ -2,7 +2,7 @@
 
 A pipeline folder holds `manifest.yaml`, and `pipeline.py` with two functions::
 
-    def load(weights: Path | None) -> VolumePipeline: ...   # the class, with its networks
+    def load(weights: Path | None) -> Pipeline: ...   # the class, with its networks
     def phantom(seed: int, full: bool = False) -> Phantom: ...   # a generated case with known lesions
 
 Registration is that the folder exists. Knows nothing of the network, of jobs or of how results are encoded; finding
@@ -18,12 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydicom.datadict import tag_for_keyword
 
 from pacsai.finding import Result
+from pacsai.sequences import NAMES, Sequences
 
 if TYPE_CHECKING:  # manifests are read in milliseconds; voxels bring scipy with them
     from pacsai.volume import Volume
 
 NODE_TERMS = ("BodyPart", "instances")
 """Acceptance keys of the node's own: the recognised body part, the number of images. Others are DICOM keywords."""
+PARAMETERS = {"volumes": "sequences"}
+"""What the parameter of `analyse` is called where it is not called like the input."""
 
 
 class Condition(BaseModel):
@@ -81,6 +84,7 @@ class Manifest(BaseModel):
     title: str
     accepts: dict[str, Condition]
     input: Literal["volume", "volumes", "images", "study"]
+    sequences: dict[str, Literal["required", "optional"]] = {}
     weights: Weights | None = None
     resources: Resources = Resources()
     writes: tuple[Literal["SEG", "SR", "GSPS", "SC", "KO"], ...]
@@ -93,12 +97,48 @@ class Manifest(BaseModel):
                 raise ValueError(f"accepts: {keyword!r} is no DICOM keyword and none of {', '.join(NODE_TERMS)}")
         return self
 
+    @model_validator(mode="after")
+    def _names_its_sequences(self) -> Manifest:
+        if (self.input == "volumes") != bool(self.sequences):
+            raise ValueError(
+                "sequences: they belong to input: volumes, which names at least one, and to no other input"
+            )
+        if unknown := [name for name in self.sequences if name not in NAMES]:
+            raise ValueError(f"sequences: {unknown[0]!r} is none of {', '.join(NAMES)}")
+        if self.sequences and self.sequences[self.reference] != "required":
+            raise ValueError(f"sequences: {self.reference} stands first, so it is the reference: it must be required")
+        return self
+
+    @property
+    def reference(self) -> str:
+        """Return the sequence on whose grid results are written, the first one; "" where there are no sequences."""
+        return next(iter(self.sequences), "")
+
+    @property
+    def parameter(self) -> str:
+        """Return what the one parameter of the pipeline's `analyse` is called."""
+        return PARAMETERS.get(self.input, self.input)
+
+
+class Pipeline(Protocol):
+    """What every pipeline has, whatever it reads."""
+
+    def analyse(self, images: Any, /) -> Result:
+        """Return what was found. Pure: no files, no network, no clock; the same images give the same result."""
+
 
 class VolumePipeline(Protocol):
-    """A pipeline that reads one volume."""
+    """A pipeline that reads one volume (`input: volume`)."""
 
-    def analyse(self, volume: Volume) -> Result:
-        """Return what was found. Pure: no files, no network, no clock; the same volume gives the same result."""
+    def analyse(self, volume: Volume, /) -> Result:
+        """Return what was found in the volume; see `Pipeline`."""
+
+
+class SequencesPipeline(Protocol):
+    """A pipeline that reads several sequences of a study and of the one before it (`input: volumes`)."""
+
+    def analyse(self, sequences: Sequences, /) -> Result:
+        """Return what was found, masks on the grid of the reference; see `Pipeline`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +152,13 @@ class Lesion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phantom:
-    """A generated case and its truth."""
+    """A generated case and its truth: one volume, or sequences of which `volume` is the reference."""
 
     volume: Volume
     lesions: tuple[Lesion, ...]
+    sequences: Sequences | None = None
+
+    @property
+    def images(self) -> Volume | Sequences:
+        """Return what `analyse` is given."""
+        return self.sequences or self.volume

@@ -20,7 +20,7 @@ from typing import cast
 
 import pacsai
 from pacsai.finding import Result
-from pacsai.pipeline import Manifest, Phantom, VolumePipeline
+from pacsai.pipeline import Manifest, Phantom, Pipeline
 from pacsai.yamlfile import FileError, read_model
 
 BUILT_IN = Path(pacsai.__file__).resolve().parents[1] / "pipelines"
@@ -69,7 +69,7 @@ class Package:
             )
         return path
 
-    def load(self) -> VolumePipeline:
+    def load(self) -> Pipeline:
         """Return the pipeline, ready to analyse.
 
         Raises
@@ -85,8 +85,8 @@ class Package:
             loaded = factory(path)
         except Exception as error:
             raise PipelineError(f"{self.name}: load failed, {_first_line(error)}") from error
-        _check_signature(self.name, loaded, self.manifest.input)
-        return cast(VolumePipeline, loaded)
+        _check_signature(self.manifest, loaded)
+        return cast(Pipeline, loaded)
 
     def phantom(self, seed: int = 0, *, full: bool = False) -> Phantom:
         """Return a generated case of the pipeline's: a small one for checks, or one of the size of a real study."""
@@ -165,7 +165,7 @@ def check(folder: Path) -> tuple[str, ...]:
     """
     try:
         package = read_package(folder)
-        result: object = package.load().analyse(package.phantom().volume)
+        result: object = package.load().analyse(package.phantom().images)
     except PipelineError as error:
         return (str(error),)
     except Exception as error:
@@ -175,14 +175,15 @@ def check(folder: Path) -> tuple[str, ...]:
     return ()
 
 
-def _check_signature(name: str, loaded: object, parameter: str) -> None:
+def _check_signature(manifest: Manifest, loaded: object) -> None:
+    name, wanted = manifest.name, manifest.parameter
     method = getattr(loaded, "analyse", None)
     if not callable(method):
-        raise PipelineError(f"{name}: what load returned has no method analyse({parameter})")
+        raise PipelineError(f"{name}: what load returned has no method analyse({wanted})")
     parameters = list(inspect.signature(method).parameters)
-    if parameters != [parameter]:
+    if parameters != [wanted]:
         given = ", ".join(parameters)
-        raise PipelineError(f"{name}: analyse takes ({given}), and input: {parameter} asks for ({parameter})")
+        raise PipelineError(f"{name}: analyse takes ({given}), and input: {manifest.input} asks for ({wanted})")
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pacsai import registry
-from tests.toys import toy_pipeline, toy_weights
+from tests.toys import toy_pipeline, toy_sequences_pipeline, toy_weights
 
 
 @pytest.fixture
@@ -89,3 +89,33 @@ def test_a_folder_and_its_manifest_must_agree_on_the_name(folder: Path) -> None:
 def test_a_name_that_is_not_installed_is_told_with_those_that_are() -> None:
     with pytest.raises(registry.PipelineError, match=r"no such pipeline; there are .*chest_ct_nodules"):
         registry.find("chest_ct_nodule")
+
+
+def test_a_pipeline_of_sequences_keeps_the_contract(tmp_path: Path) -> None:
+    folder = toy_sequences_pipeline(tmp_path)
+    assert registry.check(folder) == ()
+    assert registry.read_package(folder).manifest.reference == "FLAIR"
+
+
+@pytest.mark.parametrize(
+    ("sequences", "told"),
+    [
+        ("{}", "input: volumes, which names at least one"),
+        ("{FLARE: required}", "'FLARE' is none of FLAIR, T1, T1C, T2"),
+        ("{T1: optional, FLAIR: required}", "T1 stands first, so it is the reference: it must be required"),
+    ],
+)
+def test_sequences_that_say_nothing_useful_are_refused(tmp_path: Path, sequences: str, told: str) -> None:
+    assert told in only_problem(toy_sequences_pipeline(tmp_path, sequences=sequences))
+
+
+def test_sequences_belong_to_volumes_only(folder: Path) -> None:
+    edit(folder, "input: volume", "sequences: {FLAIR: required}\ninput: volume")
+    assert "to no other input" in only_problem(folder)
+
+
+def test_an_analyse_of_sequences_is_named_so(tmp_path: Path) -> None:
+    folder = toy_sequences_pipeline(tmp_path)
+    code = folder / "pipeline.py"
+    code.write_text(code.read_text().replace("def analyse(self, sequences)", "def analyse(self, volumes)"))
+    assert "analyse takes (volumes), and input: volumes asks for (sequences)" in only_problem(folder)

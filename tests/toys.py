@@ -88,3 +88,71 @@ def toy_weights(folder: Path, threshold_hu: np.ndarray) -> str:
     path = folder / "weights.safetensors"
     save_file({"threshold_hu": threshold_hu}, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+SEQUENCES_MANIFEST = """\
+name: {name}
+version: 1.2.3
+title: Bright spots
+accepts: {{Modality: MR, instances: {{min: 3}}}}
+input: volumes
+sequences: {sequences}
+writes: [SEG, SR]
+intended_use: research
+"""
+
+SEQUENCES_CODE = """
+from datetime import date
+import numpy as np
+from scipy import ndimage
+from pacsai import terms
+from pacsai.finding import Finding, Mask, Measurement, Result
+from pacsai.pipeline import Lesion, Phantom
+from pacsai.sequences import Sequences
+from pacsai.volume import Volume
+
+class Spots:
+    def analyse(self, sequences):
+        volume = sequences.volumes[sequences.reference]
+        labels, count = ndimage.label(volume.array > 900)
+        told = ["sequences: " + ", ".join(sequences.volumes)]
+        if prior := sequences.prior:
+            told.append(f"prior of {prior.study_date}: {', '.join(prior.volumes)}; known: {len(prior.known)}")
+        findings = tuple(self._finding(volume, labels == n, n, prior) for n in range(1, count + 1))
+        return Result.of(findings, remarks=tuple(told))
+
+    def _finding(self, volume, mask, number, prior):
+        where = ndimage.find_objects(mask.astype(int))[0]
+        centre = tuple(float(c) for c in volume.world_mm(ndimage.center_of_mass(mask)))
+        near = [k for k in (prior.known if prior else ()) if np.linalg.norm(np.subtract(k.centre_mm, centre)) < 5]
+        return Finding(
+            kind=terms.NODULE, site=terms.LUNG, label=f"Spot {number}", probability=0.9, centre_mm=centre,
+            mask=Mask(mask[where], tuple(s.start for s in where)),
+            tracking_uid=near[0].tracking_uid if near else "",
+            measurements=(Measurement(terms.VOLUME, float(mask.sum() * np.prod(volume.spacing_mm)), terms.MM3),),
+        )
+
+def load(weights):
+    return Spots()
+
+def phantom(seed, full=False):
+    array = np.full((8, 32, 32), 100, np.float32)
+    array[3:5, 10:14, 20:24] = 1000
+    volume = Volume(array=array, affine=np.eye(4), frame_of_reference_uid="2.25.1", source=())
+    return Phantom(volume, (Lesion((21.5, 11.5, 3.5), 4.0, "spot"),), Sequences({"FLAIR": volume}, "FLAIR"))
+"""
+
+
+def toy_sequences_pipeline(
+    parent: Path,
+    *,
+    name: str = "spots",
+    sequences: str = "{FLAIR: required, T1: optional, T1C: optional, T2: optional}",
+) -> Path:
+    """Write a pipeline folder that marks every region of FLAIR above 900, and says what it was given."""
+    folder = parent / name
+    folder.mkdir(parents=True)
+    manifest = SEQUENCES_MANIFEST.format(name=name, sequences=sequences)
+    (folder / "manifest.yaml").write_text(manifest, encoding="utf-8")
+    (folder / "pipeline.py").write_text(SEQUENCES_CODE, encoding="utf-8")
+    return folder
