@@ -175,6 +175,11 @@ class Spool:
         count = len(self._index.entries(folder.name))
         self._index.settle(folder.name, self._about(folder)["submitted_revision"], count)
 
+    def lacks_asked(self, study_instance_uid: str) -> bool:
+        """Tell whether something that was asked for is not here."""
+        here = {path.stem for path in self.instances(study_instance_uid)}
+        return not asked.sop_keys(self._folder(study_instance_uid)) <= here
+
     def is_waiting(self, study_instance_uid: str) -> bool:
         """Tell whether a study has news that were not handed on yet."""
         return study_instance_uid in self._index.waiting(float("inf"))

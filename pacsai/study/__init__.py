@@ -97,10 +97,10 @@ _IDENTITY = ("PatientID", "PatientName", "PatientBirthDate")
 
 
 def _differ(values: Iterable[object]) -> bool:
-    return len({_plain(value) for value in values} - {""}) > 1
+    return len({plain(value) for value in values} - {""}) > 1
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """Return an identifier without what systems change at will: case, blanks, empty name components, other scripts."""
     alphabetic = unicodedata.normalize("NFKC", str(value or "")).partition("=")[0]
     return " ".join(alphabetic.replace("^", " ").casefold().split())
