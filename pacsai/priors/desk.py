@@ -55,6 +55,7 @@ class Priors:
         self._holdings: Holdings | None = open_holdings(site, spool) if asks else None
         self._inquiries: dict[tuple[str, str], _Inquiry] = {}
         self._lock = threading.Lock()
+        self._ending = threading.Event()
         self._queue: queue.SimpleQueue[_Inquiry | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"priors {number}", daemon=True)
@@ -68,6 +69,7 @@ class Priors:
 
     def stop(self) -> None:
         """Break off; analyses that wait are done again after the next start."""
+        self._ending.set()
         if self._holdings:
             self._holdings.close()
         for _ in self._threads:
@@ -81,8 +83,11 @@ class Priors:
         wanted = self._wanted(study, revision, manifest)
         if self._holdings is None or wanted.not_askable() or choices.read(self._spool, wanted):
             return
-        if not self._here.candidates(wanted, 1):
-            self._inquiry(wanted)
+        try:
+            if not self._here.candidates(wanted, 1):
+                self._inquiry(wanted, time.monotonic() + self._settings.wait_s)
+        except Exception as error:
+            _log(error)  # the analysis will look for itself
 
     def found(self, study_instance_uid: str, revision: str, manifest: Manifest, check: Callable[[], None]) -> Choice:
         """Return what an analysis compares with; `check` is called while that is waited for, and may raise."""
@@ -91,7 +96,11 @@ class Priors:
         wanted = self._wanted(study, revision, manifest)
         known = choices.read(self._spool, wanted)
         if known is None:
-            known = choices.settle(self._spool, wanted, or_none(self._search(wanted, check)))
+            try:
+                known = self._search(wanted, check)
+            except Exception as error:
+                known = _log(error)
+            known = choices.settle(self._spool, wanted, or_none(known))
         with self._lock:
             self._inquiries.pop((study_instance_uid, wanted.asker), None)
         return known
@@ -102,12 +111,16 @@ class Priors:
     def _search(self, wanted: Wanted, check: Callable[[], None]) -> Choice:
         if reason := wanted.not_askable():
             return Choice(reasons=(reason,))
+        end = time.monotonic() + self._settings.wait_s
         foreseen = self._inquiries.get((wanted.study_instance_uid, wanted.asker))
-        end = foreseen.end if foreseen else time.monotonic() + self._settings.wait_s
+        if foreseen:
+            end, there = foreseen.end, self._answered(foreseen, check)
+            if there.study_instance_uid:
+                return there
         here = self._here.search(wanted, self._settings.max_studies, end, check)
         if here.study_instance_uid or self._holdings is None:
             return here
-        return with_reasons(self._answered(self._inquiry(wanted), check), here)
+        return with_reasons(self._answered(self._inquiry(wanted, end), check), here)
 
     def _answered(self, inquiry: _Inquiry, check: Callable[[], None]) -> Choice:
         """Return what the archive's answer comes to, or that it has not come in time."""
@@ -117,12 +130,12 @@ class Priors:
                 return _LATE
         return inquiry.answer
 
-    def _inquiry(self, wanted: Wanted) -> _Inquiry:
-        """Return the inquiry about a study, begun now if it was not before."""
+    def _inquiry(self, wanted: Wanted, end: float) -> _Inquiry:
+        """Return the inquiry about a study, begun now if it was not before, to be over by `end`."""
         with self._lock:
             known = self._inquiries.get((wanted.study_instance_uid, wanted.asker))
             if known is None:
-                known = _Inquiry(wanted, time.monotonic() + self._settings.wait_s)
+                known = _Inquiry(wanted, end)
                 self._inquiries[wanted.study_instance_uid, wanted.asker] = known
                 self._queue.put(known)
         return known
@@ -130,10 +143,15 @@ class Priors:
     def _work(self) -> None:
         assert self._holdings is not None  # noqa: S101 - nobody works otherwise
         archived = Archived(self._holdings, self._here, self._spool, self._settings)
-        while (inquiry := self._queue.get()) is not None:
+        while (inquiry := self._queue.get()) is not None and not self._ending.is_set():
             try:
                 inquiry.answer = archived.search(inquiry.wanted, inquiry.end)
             except Exception as error:
-                log.error("the archive could not be asked for a prior", reason=type(error).__name__, exc_info=error)
-                inquiry.answer = Choice(reasons=(type(error).__name__,), remarks=(NOT_FETCHED,))
+                inquiry.answer = _log(error)
             inquiry.done.set()
+
+
+def _log(error: Exception) -> Choice:
+    """Log what should not happen, and return the choice that it leaves: no error of this room stops an analysis."""
+    log.error("an earlier study could not be looked for", reason=type(error).__name__, exc_info=error)
+    return Choice(reasons=(type(error).__name__,), remarks=(NOT_FETCHED,))

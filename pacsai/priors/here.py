@@ -55,11 +55,11 @@ class Here:
         """
         seen = Choice()
         for uid in self.candidates(wanted, most):
+            if self._spool.lacks_asked(uid):  # the archive broke off, or goes on
+                continue
             while self._spool.is_waiting(uid) and time.monotonic() < end:
                 check()
                 time.sleep(_POLL_S)
-            if self._spool.lacks_asked(uid):
-                continue
             seen = with_reasons(self.judged(uid, wanted, "from the spool"), seen)
             if seen.study_instance_uid:
                 break

@@ -222,5 +222,5 @@ def test_what_came_in_part_is_asked_for_again(tmp_path: Path) -> None:
             part.mkdir(exist_ok=True)
             (part / path.name).write_bytes(path.read_bytes())
         spooled(asker.spool, part, handed_on=False)
-        choice = asker.found(wait_s=60)
+        choice = asker.found(wait_s=20)
         assert (choice.source, len(choice.files)) == ("from the archive", SLICES)
