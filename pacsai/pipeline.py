@@ -85,12 +85,12 @@ class Manifest(BaseModel):
     accepts: dict[str, Condition]
     input: Literal["volume", "volumes", "images", "study"]
     sequences: dict[str, Literal["required", "optional"]] = {}
-    prior: bool = False
-    """Whether it compares with the patient's earlier study, which the node then looks for."""
     weights: Weights | None = None
     resources: Resources = Resources()
     writes: tuple[Literal["SEG", "SR", "GSPS", "SC", "KO"], ...]
     intended_use: Literal["research"]
+    prior: bool = False
+    """Whether it compares with the patient's earlier study, which the node then looks for."""
 
     @model_validator(mode="after")
     def _accepts_known_keywords(self) -> Manifest:
