@@ -6,9 +6,9 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pydicom
 import pytest
@@ -123,15 +123,20 @@ def test_the_study_before_is_found_in_the_spool_with_its_results(tmp_path: Path)
 
 
 class Asker:
-    """A spool with the present study, beside a real archive that is asked without a node around."""
+    """A spool with a patient's present study, beside a real archive that is asked without a node around."""
 
-    def __init__(self, folder: Path, archive: Orthanc, current: Path) -> None:
+    def __init__(self, folder: Path, archive: Orthanc, patient_id: str) -> None:
+        self.folder = folder
         self.archive = archive
+        self.patient_id = patient_id
         self.manifest = read_package(comparing_toy(folder / "toys")).manifest
         self.path = site(folder, archive, "dicomweb")
         self.spool = Spool(folder / "data")
         self.spool.start()
-        self.current = spooled(self.spool, current)
+        self.current = spooled(self.spool, self.study(NOW))
+
+    def study(self, day: str, **header: Any) -> Path:
+        return study(self.folder, day, PatientID=self.patient_id, **header)
 
     def holds(self, *studies: Path) -> None:
         OrthancArchive(self.archive.http_url).send([path for one in studies for path in files(one)])
@@ -145,82 +150,83 @@ class Asker:
         return choice
 
 
-@contextmanager
-def asking(tmp_path: Path, **header: Any) -> Iterator[Asker]:
-    with orthanc(tmp_path) as archive:
-        asker = Asker(tmp_path, archive, study(tmp_path, NOW, **header))
-        yield asker
-        asker.spool.close()
+@pytest.fixture(scope="module")
+def shared_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    with orthanc(tmp_path_factory.mktemp("archive")) as archive:
+        yield archive
 
 
-def test_another_patient_of_the_archive_is_not_fetched_and_the_next_one_is(tmp_path: Path) -> None:
-    other, older = study(tmp_path, BEFORE, PatientBirthDate="19710101"), study(tmp_path, "20240103")
-    with asking(tmp_path) as asker:
-        asker.holds(other, older, study(tmp_path, "20260301"), study(tmp_path, "20100101"))
-        choice = asker.found()
-        assert choice.study_instance_uid == uid_of(older)
-        assert choice.reasons == ("the archive says that the birth date differs",)
-        assert len(choice.remarks) == 1
-        assert sorted(asker.spool.studies()) == sorted([asker.current, uid_of(older)])
+@pytest.fixture
+def asker(tmp_path: Path, shared_archive: Orthanc, request: pytest.FixtureRequest) -> Iterator[Asker]:
+    """Return an asker for a patient of the test's own."""
+    named = str(getattr(request, "param", f"P{crc32(request.node.name.encode())}"))
+    asker = Asker(tmp_path, shared_archive, named)
+    yield asker
+    asker.spool.close()
 
 
-def test_what_arrives_is_judged_whatever_the_archive_said(tmp_path: Path) -> None:
-    mixed = study(tmp_path, BEFORE)
+def test_another_patient_of_the_archive_is_not_fetched_and_the_next_one_is(asker: Asker) -> None:
+    other, older = asker.study(BEFORE, PatientBirthDate="19710101"), asker.study("20240103")
+    asker.holds(other, older, asker.study("20260301"), asker.study("20100101"))
+    choice = asker.found()
+    assert choice.study_instance_uid == uid_of(older)
+    assert choice.reasons == ("the archive says that the birth date differs",)
+    assert len(choice.remarks) == 1
+    assert sorted(asker.spool.studies()) == sorted([asker.current, uid_of(older)])
+
+
+def test_what_arrives_is_judged_whatever_the_archive_said(asker: Asker) -> None:
+    mixed = asker.study(BEFORE)
     edit(files(mixed)[3], PatientSex="M")
-    with asking(tmp_path) as asker:
-        asker.holds(mixed)
-        choice = asker.found()
-        assert (choice.study_instance_uid, choice.reasons) == ("", ("the sex differs",))
+    asker.holds(mixed)
+    choice = asker.found()
+    assert (choice.study_instance_uid, choice.reasons) == ("", ("the sex differs",))
 
 
-@pytest.mark.parametrize(
-    ("settings", "remark"),
-    [({"max_instances": 3}, NONE), ({"max_age_days": 100}, NONE), ({"archive": False}, NONE)],
-    ids=["instances", "age", "archive"],
-)
-def test_what_is_taken_is_bounded(tmp_path: Path, settings: dict[str, Any], remark: str) -> None:
-    with asking(tmp_path) as asker:
-        asker.holds(study(tmp_path, BEFORE))
-        choice = asker.found(**settings)
-        assert (choice.study_instance_uid, choice.remarks) == ("", (remark,))
-        assert asker.spool.studies() == (asker.current,)
+@pytest.mark.parametrize("settings", [{"max_instances": 3}, {"max_age_days": 100}, {"archive": False}], ids=str)
+def test_what_is_taken_is_bounded(asker: Asker, settings: dict[str, Any]) -> None:
+    asker.holds(asker.study(BEFORE))
+    choice = asker.found(**settings)
+    assert (choice.study_instance_uid, choice.remarks) == ("", (NONE,))
+    assert asker.spool.studies() == (asker.current,)
 
 
-def test_the_largest_series_are_left_out_where_there_are_too_many_images(tmp_path: Path) -> None:
-    prior = study(tmp_path, BEFORE)
-    few = study(tmp_path / "few", BEFORE, StudyTime="010101", StudyInstanceUID=uid_of(prior))
+def test_the_largest_series_are_left_out_where_there_are_too_many_images(asker: Asker) -> None:
+    prior = asker.study(BEFORE)
+    few = study(
+        asker.folder / "few",
+        BEFORE,
+        PatientID=asker.patient_id,
+        StudyTime="010101",
+        StudyInstanceUID=uid_of(prior),
+    )
     for path in files(few)[3:]:
         path.unlink()
-    with asking(tmp_path) as asker:
-        asker.holds(prior, few)
-        choice = asker.found(max_instances=SLICES)
-        assert (choice.study_instance_uid, choice.series, len(choice.files)) == (uid_of(prior), 1, 3)
+    asker.holds(prior, few)
+    choice = asker.found(max_instances=SLICES)
+    assert (choice.study_instance_uid, choice.series, len(choice.files)) == (uid_of(prior), 1, 3)
 
 
-def test_how_many_are_looked_at_is_bounded(tmp_path: Path) -> None:
-    other = study(tmp_path, BEFORE, PatientSex="M")
-    with asking(tmp_path) as asker:
-        asker.holds(other, study(tmp_path, "20240103"))
-        assert asker.found(max_studies=1).study_instance_uid == ""
+def test_how_many_are_looked_at_is_bounded(asker: Asker) -> None:
+    asker.holds(asker.study(BEFORE, PatientSex="M"), asker.study("20240103"))
+    assert asker.found(max_studies=1).study_instance_uid == ""
 
 
-def test_an_id_that_stands_for_others_is_not_asked_for(tmp_path: Path) -> None:
-    with asking(tmp_path, PatientID="PHAN*") as asker:
-        asker.holds(study(tmp_path, BEFORE))
-        choice = asker.found()
-        assert choice.reasons == ("its Patient ID has characters that archives take for wildcards",)
+@pytest.mark.parametrize("asker", ["PHAN*"], indirect=True)
+def test_an_id_that_stands_for_others_is_not_asked_for(asker: Asker) -> None:
+    asker.holds(asker.study(BEFORE))
+    assert asker.found().reasons == ("its Patient ID has characters that archives take for wildcards",)
 
 
-def test_what_came_in_part_is_asked_for_again(tmp_path: Path) -> None:
-    prior = study(tmp_path, BEFORE)
-    with asking(tmp_path) as asker:
-        asker.holds(prior)
-        uids = [str(pydicom.dcmread(path).SOPInstanceUID) for path in files(prior)]
-        asker.spool.expect(uid_of(prior), "another", uids, time.time() + 60)
-        for path in files(prior)[:3]:
-            part = tmp_path / "part"
-            part.mkdir(exist_ok=True)
-            (part / path.name).write_bytes(path.read_bytes())
-        spooled(asker.spool, part, handed_on=False)
-        choice = asker.found(wait_s=20)
-        assert (choice.source, len(choice.files)) == ("from the archive", SLICES)
+def test_what_came_in_part_is_asked_for_again(asker: Asker) -> None:
+    prior = asker.study(BEFORE)
+    asker.holds(prior)
+    uids = [str(pydicom.dcmread(path).SOPInstanceUID) for path in files(prior)]
+    asker.spool.expect(uid_of(prior), "another", uids, time.time() + 60)
+    part = asker.folder / "part"
+    part.mkdir()
+    for path in files(prior)[:3]:
+        (part / path.name).write_bytes(path.read_bytes())
+    spooled(asker.spool, part, handed_on=False)
+    choice = asker.found()
+    assert (choice.source, len(choice.files)) == ("from the archive", SLICES)
