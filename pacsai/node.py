@@ -21,6 +21,7 @@ from pacsai.config import Site
 from pacsai.dicom.scp import Receiver
 from pacsai.jobs import Jobs
 from pacsai.notices import Desk
+from pacsai.priors import Priors
 from pacsai.registry import Package, PipelineError, discover
 from pacsai.retention import Retention
 from pacsai.spool import Spool
@@ -53,7 +54,8 @@ class Node:
         self.desk = Desk(site.node.data / "notices", self._handlers(), self.spool.story)
         self._ending = threading.Event()
         self._on_lost = on_lost
-        work = StudyWork(site, self.spool, self.packages, archive, self._ending, self.commitment.delivered)
+        self.priors = Priors(site, self.spool)
+        work = StudyWork(site, self.spool, self.packages, archive, self._ending, self.commitment.delivered, self.priors)
         self.jobs = self._jobs_for(work)
         self.commitment.leads = self.jobs.leads
         self.retention = Retention(site, self.spool, self.commitment.ledger, self.jobs.list, leads=self.jobs.leads)
@@ -63,6 +65,7 @@ class Node:
         shared = self.site.jobs.database != "sqlite"
         sweep(self.site.node.data / "work", shared=shared)
         self.spool.start(shared=shared)
+        self.priors.start()
         if self.web:
             self.web.start()  # first: where it cannot listen, nothing else has begun
         self.jobs.start()
@@ -83,6 +86,7 @@ class Node:
         self._ending.set()
         self._watcher.join()
         self.evidence.stop()
+        self.priors.stop()
         self.retention.stop()
         self.jobs.stop()
         self.commitment.stop()

@@ -89,6 +89,8 @@ class Manifest(BaseModel):
     resources: Resources = Resources()
     writes: tuple[Literal["SEG", "SR", "GSPS", "SC", "KO"], ...]
     intended_use: Literal["research"]
+    prior: bool = False
+    """Whether it compares with the patient's earlier study, which the node then looks for."""
 
     @model_validator(mode="after")
     def _accepts_known_keywords(self) -> Manifest:

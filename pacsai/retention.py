@@ -157,7 +157,8 @@ class Retention:
         if held.waiting:
             return "its images are not all handed on for analysis"
         if not jobs:
-            return "no job of it is known"
+            compared = self._spool.held_for_comparison(held.study_instance_uid)
+            return "" if compared else "no job of it is known"
         if any(job.state in ("waiting", "running") for job in jobs):
             return "a job of it is waiting or running"
         if jobs[-1].state == "failed":

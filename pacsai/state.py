@@ -34,6 +34,8 @@ def _of_analyses(events: Sequence[dict[str, Any]]) -> str:
                 return f"{event['event']}: {event['reason']}"
             case "analysis started":
                 return f"being analysed by {event['pipeline']}"
+            case "held for comparison" if not any(one["event"] == "analysed" for one in events):
+                return "held for comparison"
             case "complete":
                 return "complete, waiting for analysis"
     return "receiving"

@@ -26,6 +26,8 @@ from pacsai.config import Site
 from pacsai.jobs import Interrupted
 from pacsai.objects.common import Author
 from pacsai.outbox import DeliveryRefused, Outbox, Parcel
+from pacsai.priors import Priors
+from pacsai.priors.choice import laid_out
 from pacsai.registry import Package
 from pacsai.routing import Route, route
 from pacsai.spool import Spool
@@ -46,6 +48,8 @@ class StudyWork:
         Set when the node stops; cuts a running analysis off.
     delivered : callable
         Told the id of each parcel that the archive has taken whole, perhaps more than once.
+    priors : Priors
+        Finds the earlier studies that pipelines compare with.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class StudyWork:
         archive: Archive,
         ending: threading.Event,
         delivered: Callable[[str], None],
+        priors: Priors,
     ) -> None:
         self._site = site
         self._spool = spool
@@ -63,6 +68,7 @@ class StudyWork:
         self._fenced = Fenced(archive, lambda: self.check_lease())
         self._ending = ending
         self._delivered = delivered
+        self._priors = priors
         self._outbox = Outbox(site.node.data / "outbox")
         self._withdrawal = Withdrawal(
             spool, self._outbox, Author(installation=site.node.ae_title), Bounds.of(site.node.limits)
@@ -89,6 +95,9 @@ class StudyWork:
         for one in routes:
             story.tell("routed", pipeline=one.pipeline, taken=one.taken, reason=one.reason)
         taken = [one.pipeline for one in routes if one.taken]
+        for name in taken:
+            if self._packages[name].manifest.prior:
+                self._priors.foresee(study, revision, self._packages[name].manifest)
         if not taken:
             story.tell("not analysed", reason=self._why_not(study, routes))
         return [*withdraws, *taken]
@@ -119,6 +128,8 @@ class StudyWork:
         package = self._packages[pipeline]
         # The run's id, for a node that was taken over from may still work on the same.
         key = f"{self._spool.key(study_instance_uid)}-{revision[:16]}-{pipeline}-{self._run_id}"
+        folder = self._site.node.data / "work" / key
+        prior, said = self._prior(study_instance_uid, revision, package, folder.with_name(f"{key}-prior"))
         request = Request(
             study_instance_uid=study_instance_uid,
             instances=str(self._spool.instances_folder(study_instance_uid)),
@@ -126,16 +137,18 @@ class StudyWork:
             results=self._site.pipelines[pipeline].results,
             place=list(self._packages).index(pipeline),
             installation=self._site.node.ae_title,
-            folder=str(self._site.node.data / "work" / key),
+            folder=str(folder),
             now=datetime.now(UTC).isoformat(),
-            remarks=completion.remarks(self._spool, study_instance_uid, revision),
+            remarks=(*completion.remarks(self._spool, study_instance_uid, revision), *said),
             previous=completion.predecessors(self._spool, self._outbox, study_instance_uid, revision, pipeline),
             bounds=asdict(Bounds.of(self._site.node.limits)),
+            prior=prior,
         )
         report = self._report(request, package)
         self.check_lease()
         self._pack(report, revision)
         shutil.rmtree(request.folder, ignore_errors=True)
+        shutil.rmtree(prior, ignore_errors=True)
         return report
 
     def _withdraw(self, study_instance_uid: str, revision: str, story: Story) -> str:
@@ -160,6 +173,19 @@ class StudyWork:
         self.check_lease()
         self._pack(report, revision)
         shutil.rmtree(folder, ignore_errors=True)
+
+    def _prior(
+        self, study_instance_uid: str, revision: str, package: Package, folder: Path
+    ) -> tuple[str, tuple[str, ...]]:
+        """Return the folder of the earlier study to compare with, '' for none, and what the result must say of it."""
+        if not package.manifest.prior:
+            return "", ()
+        choice = self._priors.found(study_instance_uid, revision, package.manifest, self._check_going_on)
+        return laid_out(choice, self._site.node.data, folder)
+
+    def _check_going_on(self) -> None:
+        if self._ending.is_set():
+            raise Interrupted
 
     def deliver(self, parcel_id: str) -> None:
         """Send the parcel's objects; raises ArchiveUnavailable when the archive should be tried again."""

@@ -209,6 +209,23 @@ def test_what_is_not_safe_stays_and_the_reason_is_told(
     assert len(house.spool.instances("1")) >= 1
 
 
+def test_what_is_held_for_comparison_goes_by_age_without_a_job(house: House) -> None:
+    house.spool.expect("7", "asker", ["7.1"], NOON.timestamp() + 60)
+    house.study("7")
+    house.jobs.clear()
+    assert house.verdict("7") == "no job of it is known"
+    arrival = Arrival(
+        study_instance_uid="8", sop_class_uid=CT, sop_instance_uid="8.1", transfer_syntax_uid="1.2", dataset=b"x"
+    )
+    house.spool.expect("8", "asker", ["8.1"], NOON.timestamp() + 60)
+    house.spool.receive(arrival, NOON)
+    assert house.verdict("8") == "its images are not all handed on for analysis"
+    assert house.spool.complete(1, house.now) == ()
+    assert house.verdict("8") == "goes: older than 30 days"
+    assert [one.study_instance_uid for one in house.retention.round()] == ["8"]
+    assert house.spool.instances("8") == ()
+
+
 def test_without_commitment_only_where_the_site_says_so(house: House) -> None:
     house.study("1")
     plain = {**ASKED, "commitment": False}

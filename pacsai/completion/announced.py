@@ -16,7 +16,7 @@ import structlog
 from pydicom.dataset import Dataset
 
 from pacsai import durable
-from pacsai.completion.holdings import Listed
+from pacsai.queries import Listed
 from pacsai.spool import Spool
 from pacsai.spool.intake import make_folder
 

@@ -16,9 +16,9 @@ import structlog
 
 from pacsai.archive import ArchiveUnavailable
 from pacsai.completion import record
-from pacsai.completion.holdings import Holdings, Listed, open_holdings
 from pacsai.completion.record import Found
 from pacsai.config import Site
+from pacsai.queries import Holdings, Listed, open_holdings
 from pacsai.spool import Spool
 
 log = structlog.get_logger()

@@ -13,6 +13,7 @@ from pydantic import model_validator
 from pacsai.config.archive import ArchiveSettings, DicomWebArchive, DimseArchive, FolderArchive, OrthancArchive
 from pacsai.config.base import Settings
 from pacsai.config.node import Caller, CommitmentPeer, Limits, Node, Tls
+from pacsai.config.priors import PriorSettings
 from pacsai.config.retention import RetentionSettings
 from pacsai.config.web import Web
 from pacsai.config.work import JobsSettings, PipelineSettings, PriorityRule, ResultKind, StudySettings
@@ -30,6 +31,7 @@ __all__ = [
     "Node",
     "OrthancArchive",
     "PipelineSettings",
+    "PriorSettings",
     "PriorityRule",
     "ResultKind",
     "RetentionSettings",
@@ -56,6 +58,7 @@ class Site(Settings):
     pipelines: dict[str, PipelineSettings]
     web: Web = Web()
     retention: RetentionSettings = RetentionSettings()
+    priors: PriorSettings = PriorSettings()
 
     @model_validator(mode="after")
     def _tls_has_a_certificate(self) -> Site:

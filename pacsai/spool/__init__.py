@@ -7,6 +7,7 @@ folders are named by SHA-256 of the UIDs. Knows nothing of associations, and of 
     spool/<study key>/study.json              which study this is, the revision last submitted, when it was purged
     spool/<study key>/instances/<sop key>.dcm PS3.10 files: our own head, then the data set as it was received
     spool/<study key>/story.jsonl             what happened to the study
+    spool/<study key>/asked/<asker>.json      what this node asked an archive for, for comparison
     quarantine/<sop key>/<digest>.dcm         other bytes that came under a SOP Instance UID already kept
 """
 
@@ -24,9 +25,9 @@ import structlog
 from pacsai import durable, faults
 from pacsai.dicom import part10
 from pacsai.dicom.identity import Identity
-from pacsai.spool import purging, scan
+from pacsai.spool import asked, purging, scan
 from pacsai.spool.index import Entry, Held, SpoolIndex, revision_of
-from pacsai.spool.intake import Intake, Kept, Reception, SpoolFull, key, make_folder, told_as_full
+from pacsai.spool.intake import Intake, Kept, Reception, SpoolFull, key, make_folder, study_json, told_as_full
 from pacsai.story import Story
 
 __all__ = ["Arrival", "Held", "Intake", "Kept", "Reception", "Spool", "SpoolFull"]
@@ -103,6 +104,7 @@ class Spool:
         new = {self.key(one.sop_instance_uid): one for one in kept if one.reception is Reception.NEW}
         entries = [(_entry(one), one.study_instance_uid) for one in new.values()]
         faults.point("gate.before_enter")
+        self._release({one.study_instance_uid for one in kept}, now.timestamp())
         added = self._index.add(entries, now.timestamp())
         faults.point("gate.entered")
         for study_instance_uid in added.woken:
@@ -145,6 +147,57 @@ class Spool:
             quarantine=str(quarantined.relative_to(self._data)),
         )
 
+    # What was asked for
+
+    def expect(self, study_instance_uid: str, asker: str, sop_instance_uids: Collection[str], until_s: float) -> None:
+        """Say, before an archive is asked for them, that these instances are wanted for comparison alone.
+
+        `asker` is a file name; `until_s` (of the epoch) is until when they may come: later they are a sender's own.
+        """
+        folder = self._folder(study_instance_uid)
+        asked.note(folder, asker, map(self.key, sop_instance_uids), until_s)
+        if not (folder / "study.json").exists():
+            durable.write_new(folder / "study.json", study_json(study_instance_uid, ""))
+
+    def expect_no_longer(self, study_instance_uid: str, asker: str, until_s: float) -> None:
+        """Say that all that was asked for has been sent."""
+        asked.arrived(self._folder(study_instance_uid), asker, until_s)
+
+    def held_for_comparison(self, study_instance_uid: str) -> bool:
+        """Tell whether nothing came to the study, since it was last handed on, but what this node asked for."""
+        folder = self._folder(study_instance_uid)
+        wanted = asked.sop_keys(folder)
+        if not wanted:
+            return False
+        others = [entry for entry in self._entries(study_instance_uid) if entry.sop_key not in wanted]
+        return not others or revision_of(others) == self._about(folder)["submitted_revision"]
+
+    def _hold(self, study_instance_uid: str) -> None:
+        """Let a study that is held for comparison wait no more, without its being handed on."""
+        folder = self._folder(study_instance_uid)
+        reason = "its images came because this node asked for them; they are not analysed"
+        self.story_of(study_instance_uid).tell("held for comparison", reason=reason)
+        count = len(self._index.entries(folder.name))
+        self._index.settle(folder.name, self._about(folder)["submitted_revision"], count)
+
+    def lacks_asked(self, study_instance_uid: str) -> bool:
+        """Tell whether something that was asked for is not here."""
+        here = {path.stem for path in self.instances(study_instance_uid)}
+        return not asked.sop_keys(self._folder(study_instance_uid)) <= here
+
+    def is_waiting(self, study_instance_uid: str) -> bool:
+        """Tell whether a study has news that were not handed on yet."""
+        return study_instance_uid in self._index.waiting(float("inf"))
+
+    def _release(self, studies: Collection[str], now_s: float) -> None:
+        """Let go of what was held for comparison and is sent by somebody now."""
+        for study_instance_uid in studies:
+            folder = self._folder(study_instance_uid)
+            if asked.is_over(folder, now_s) and asked.forget(folder):
+                self._index.wake(folder.name, now_s)
+                reason = "a sender brings it: it is analysed like any other study"
+                self.story_of(study_instance_uid).tell("no longer held for comparison", reason=reason)
+
     # Completion
 
     def complete(self, quiet_s: float, now: datetime, at_once: Collection[str] = ()) -> tuple[str, ...]:
@@ -157,6 +210,9 @@ class Spool:
             revision = self.revision(study_instance_uid)
             if revision == submitted:
                 self.mark_submitted(study_instance_uid, revision)
+                continue
+            if self.held_for_comparison(study_instance_uid):
+                self._hold(study_instance_uid)
                 continue
             self._tell_complete(study_instance_uid, revision)
             ready.append(study_instance_uid)
@@ -186,6 +242,7 @@ class Spool:
         entries = self._entries(study_instance_uid)
         if self._about(folder)["submitted_revision"] != revision:
             self._note(folder, submitted_revision=revision)
+        asked.forget(folder)
         self._index.settle(folder.name, revision, len(entries) if revision_of(entries) == revision else -1)
 
     def _tell_complete(self, study_instance_uid: str, revision: str) -> None:

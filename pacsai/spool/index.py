@@ -164,6 +164,11 @@ class SpoolIndex:
         query = "SELECT study_instance_uid, submitted_revision FROM study WHERE pending = 1 AND last_arrival <= ?"
         return dict(self._rows(f"{query} ORDER BY last_arrival", before_s))
 
+    def wake(self, study_key: str, now_s: float) -> None:
+        """Let a study wait for completion again, as after a new instance."""
+        with self._transaction() as db:
+            db.execute("UPDATE study SET pending = 1, last_arrival = ? WHERE study_key = ?", (now_s, study_key))
+
     def settle(self, study_key: str, revision: str, instances: int) -> None:
         """Note the submitted revision, of so many instances; the study goes on waiting when it has others by now."""
         with self._transaction() as db:

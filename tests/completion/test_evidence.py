@@ -19,11 +19,11 @@ from pacsai.archive import ArchiveUnavailable
 from pacsai.archive.dicomweb import StowArchive
 from pacsai.archive.dimse import CStoreArchive
 from pacsai.archive.orthanc import OrthancArchive
-from pacsai.completion.dicomweb import QidoWado
-from pacsai.completion.dimse import QueryRetrieve
-from pacsai.completion.holdings import Listed
 from pacsai.config import Limits, Site
 from pacsai.peers import free_port
+from pacsai.queries import Listed
+from pacsai.queries.dicomweb import QidoWado
+from pacsai.queries.dimse import QueryRetrieve
 from pacsai.spool import Spool
 from tests.nodes import RunningNode, serving, wait_until, write_site
 from tests.phantoms import edit, write_ct_series

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+from pydicom.datadict import tag_for_keyword
 
 from pacsai.archive.base import ArchiveUnavailable
 from pacsai.archive.dicomweb import StowArchive
-from pacsai.completion.holdings import Listed
 from pacsai.config import Limits
+from pacsai.queries.base import STUDY_ATTRIBUTES, Listed, ListedSeries, ListedStudy
 from pacsai.spool import Spool
 from pacsai.web.keeper import Keeper
 from pacsai.web.multipart import MalformedBody, media_type
@@ -21,7 +22,9 @@ from pacsai.web.stow import Upload
 
 _PAGE = 1000
 _UID = re.compile(r"[0-9.]{1,64}")
-_CLASS, _INSTANCE, _SERIES, _MODALITY = "00080016", "00080018", "0020000E", "00080060"
+_CLASS, _INSTANCE, _SERIES, _STUDY = "00080016", "00080018", "0020000E", "0020000D"
+_MODALITY, _DESCRIPTION = "00080060", "0008103E"
+_OF_INSTANCES = (_CLASS, _MODALITY)
 _FILES = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 
@@ -33,19 +36,37 @@ class QidoWado:
         self._keeper = Keeper(limits, spool)
         self._closed = False
 
-    def listed(self, study_instance_uid: str, wait_s: float) -> tuple[Listed, ...]:
-        """See `Holdings.listed`. Page by page, until one brings nothing new: archives bound what they answer."""
+    def studies(self, keys: Mapping[str, str], wait_s: float) -> tuple[ListedStudy, ...]:
+        """See `Holdings.studies`."""
+        fields = [_tag(keyword) for keyword in STUDY_ATTRIBUTES]
+        found = self._all("/studies", _STUDY, fields, wait_s, keys)
+        return tuple(
+            ListedStudy(uid, {keyword: _value(one, _tag(keyword)) for keyword in STUDY_ATTRIBUTES})
+            for uid, one in found.items()
+        )
+
+    def series(self, study_instance_uid: str, wait_s: float) -> tuple[ListedSeries, ...]:
+        """See `Holdings.series`."""
+        found = self._all(f"/studies/{study_instance_uid}/series", _SERIES, [_MODALITY, _DESCRIPTION], wait_s)
+        return tuple(ListedSeries(uid, _value(one, _MODALITY), _value(one, _DESCRIPTION)) for uid, one in found.items())
+
+    def instances(self, study_instance_uid: str, series: Sequence[ListedSeries], wait_s: float) -> tuple[Listed, ...]:
+        """See `Holdings.instances`."""
         end = time.monotonic() + wait_s
-        found: dict[str, Listed] = {}
-        offset = 0
-        with self._client() as client:
-            while page := self._page(client, study_instance_uid, offset, end):
-                new = {one.sop_instance_uid: one for one in map(_listed, page) if one.sop_instance_uid not in found}
-                if not new:
-                    break
-                found |= new
-                offset += len(page)
-        return tuple(one for one in found.values() if one.sop_instance_uid and not one.is_result)
+        route = f"/studies/{study_instance_uid}/series"
+        return tuple(
+            _listed(image)
+            for one in series
+            if _UID.fullmatch(one.series_instance_uid)
+            for image in self._all(
+                f"{route}/{one.series_instance_uid}/instances", _INSTANCE, _OF_INSTANCES, self._left_s(end)
+            ).values()
+        )
+
+    def listed(self, study_instance_uid: str, wait_s: float) -> tuple[Listed, ...]:
+        """See `Holdings.listed`."""
+        found = self._all(f"/studies/{study_instance_uid}/instances", _INSTANCE, _OF_INSTANCES, wait_s)
+        return tuple(one for one in map(_listed, found.values()) if not one.is_result)
 
     def fetch(self, study_instance_uid: str, wanted: Sequence[Listed], wait_s: float) -> bool:
         """See `Holdings.fetch`. They are in the spool when this returns."""
@@ -59,16 +80,36 @@ class QidoWado:
         self._closed = True
         self._keeper.close()
 
-    def _page(self, client: httpx.Client, study_uid: str, offset: int, end: float) -> list[Mapping[str, Any]]:
-        query: dict[str, int | list[str]] = {"includefield": [_CLASS, _MODALITY], "limit": _PAGE, "offset": offset}
-        url = f"{self._archive.url}/studies/{study_uid}/instances"
+    def _all(
+        self, route: str, unique: str, fields: Sequence[str], wait_s: float, keys: Mapping[str, str] | None = None
+    ) -> dict[str, Mapping[str, Any]]:
+        """Return what the archive answers, by the UID of the attribute `unique`.
+
+        Page by page, until one brings nothing new: archives bound what they answer.
+        """
+        end = time.monotonic() + wait_s
+        found: dict[str, Mapping[str, Any]] = {}
+        offset = 0
+        with self._client() as client:
+            while page := self._page(client, route, {**(keys or {}), "includefield": [*fields]}, offset, end):
+                new = {_value(one, unique): one for one in page if _value(one, unique) not in {"", *found}}
+                if not new:
+                    break
+                found |= new
+                offset += len(page)
+        return found
+
+    def _page(
+        self, client: httpx.Client, route: str, query: Mapping[str, str | list[str]], offset: int, end: float
+    ) -> list[Mapping[str, Any]]:
+        asked: dict[str, str | int | list[str]] = {**query, "limit": _PAGE, "offset": offset}
         accept = {"Accept": "application/dicom+json"}
         with self._told():
-            response = client.get(url, params=query, headers=accept, timeout=self._left_s(end))
+            response = client.get(self._archive.url + route, params=asked, headers=accept, timeout=self._left_s(end))
             if response.status_code in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
                 return []
             page = response.raise_for_status().json()
-        return page if isinstance(page, list) else []
+        return [one for one in page if isinstance(one, dict)] if isinstance(page, list) else []
 
     def _fetched(self, client: httpx.Client, study_uid: str, one: Listed, end: float) -> bool:
         """Take one instance; return whether it is kept here now."""
@@ -123,4 +164,12 @@ def _listed(item: Mapping[str, Any]) -> Listed:
 
 
 def _value(item: Mapping[str, Any], tag: str) -> str:
-    return str(next(iter(item.get(tag, {}).get("Value", ())), ""))
+    """Return an attribute's values as text, a backslash between them; of a name what is in letters (PS3.18 F.2)."""
+    attribute = item.get(tag)
+    values = attribute.get("Value") if isinstance(attribute, dict) else None
+    texts = (one.get("Alphabetic") if isinstance(one, dict) else one for one in values or ())
+    return "\\".join(str(text).strip() for text in texts if text is not None)
+
+
+def _tag(keyword: str) -> str:
+    return f"{tag_for_keyword(keyword):08X}"

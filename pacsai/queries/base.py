@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-from pacsai.archive import open_archive
-
-if TYPE_CHECKING:
-    from pacsai.config import Site
-    from pacsai.spool import Spool
+from typing import Protocol
 
 _RESULT_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture, and its multi-frame kin
@@ -19,6 +13,39 @@ _RESULT_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.88",  # structured reports and key objects
 )
 _RESULT_MODALITIES = frozenset({"SEG", "SR", "PR", "KO"})
+
+STUDY_ATTRIBUTES = (
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyDescription",
+    "ModalitiesInStudy",
+)
+"""What is asked of a study besides its UID."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedStudy:
+    """A study that the archive says it holds; `attributes` is what it tells of STUDY_ATTRIBUTES, as text.
+
+    Several values stand with a backslash between them.
+    """
+
+    study_instance_uid: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSeries:
+    """A series that the archive says it holds; what it does not tell is ''."""
+
+    series_instance_uid: str
+    modality: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +66,29 @@ class Listed:
 
 
 class Holdings(Protocol):
-    """An archive that tells what it holds of a study, and gives it."""
+    """An archive that tells what it holds of a study, and gives it. Safe for several threads."""
+
+    def studies(self, keys: Mapping[str, str], wait_s: float) -> tuple[ListedStudy, ...]:
+        """Return the studies that match `keys` (DICOM keywords; a range of dates as 20260101-20260131).
+
+        The archive may match loosely, and `*` and `?` in a key match anything: the caller judges what comes.
+
+        Raises
+        ------
+        ArchiveUnavailable
+            It does not answer.
+        """
+
+    def series(self, study_instance_uid: str, wait_s: float) -> tuple[ListedSeries, ...]:
+        """Return the series of a study, within `wait_s`. Raises ArchiveUnavailable."""
+
+    def instances(self, study_instance_uid: str, series: Sequence[ListedSeries], wait_s: float) -> tuple[Listed, ...]:
+        """Return what the archive holds of these series, whatever it is, within `wait_s`. Raises ArchiveUnavailable."""
 
     def listed(self, study_instance_uid: str, wait_s: float) -> tuple[Listed, ...]:
         """Return what the archive holds of the study, within `wait_s`; none of a study that it does not know.
+
+        Results (`Listed.is_result`) are left out.
 
         Raises
         ------
@@ -63,19 +109,3 @@ class Holdings(Protocol):
 
     def close(self) -> None:
         """Break off what goes on."""
-
-
-def open_holdings(site: Site, spool: Spool) -> Holdings:
-    """Return the site's archive as one that answers queries; the site's settings see to its kind."""
-    from pacsai.archive.dicomweb import StowArchive
-    from pacsai.archive.dimse import CStoreArchive
-
-    archive = open_archive(site)
-    if isinstance(archive, CStoreArchive):
-        from pacsai.completion.dimse import QueryRetrieve
-
-        return QueryRetrieve(archive)
-    assert isinstance(archive, StowArchive)  # noqa: S101 - the site's settings see to it
-    from pacsai.completion.dicomweb import QidoWado
-
-    return QidoWado(archive, site.node.limits, spool)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made when imported
@@ -19,11 +20,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made when im
 
 from pacsai.archive.base import ArchiveUnavailable
 from pacsai.archive.dimse import CStoreArchive
-from pacsai.completion.holdings import Listed
+from pacsai.queries.base import STUDY_ATTRIBUTES, Listed, ListedSeries, ListedStudy
 
 _FIND, _MOVE = map(str, (StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelMove))
 _SYNTAXES = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 _PENDING = (0xFF00, 0xFF01)
+_UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 _AT_ONCE = 100
 """SOP Instance UIDs in one C-MOVE: a list of UIDs has at most 64 KB in Explicit VR."""
 
@@ -36,14 +38,38 @@ class QueryRetrieve:
         self._lock = threading.Lock()
         self._open: set[Association] = set()
 
+    def studies(self, keys: Mapping[str, str], wait_s: float) -> tuple[ListedStudy, ...]:
+        """See `Holdings.studies`."""
+        end = time.monotonic() + wait_s
+        with self._association(_FIND, end) as association:
+            found = self._found(association, end, "STUDY", STUDY_ATTRIBUTES, **keys)
+            listed = [
+                ListedStudy(_text(one, "StudyInstanceUID"), {name: _text(one, name) for name in STUDY_ATTRIBUTES})
+                for one in found
+            ]
+        return tuple(one for one in listed if one.study_instance_uid)
+
+    def series(self, study_instance_uid: str, wait_s: float) -> tuple[ListedSeries, ...]:
+        """See `Holdings.series`."""
+        end = time.monotonic() + wait_s
+        with self._association(_FIND, end) as association:
+            return tuple(self._series(association, end, study_instance_uid))
+
+    def instances(self, study_instance_uid: str, series: Sequence[ListedSeries], wait_s: float) -> tuple[Listed, ...]:
+        """See `Holdings.instances`."""
+        end = time.monotonic() + wait_s
+        with self._association(_FIND, end) as association:
+            return tuple(listed for one in series for listed in self._images(association, end, study_instance_uid, one))
+
     def listed(self, study_instance_uid: str, wait_s: float) -> tuple[Listed, ...]:
         """See `Holdings.listed`. Level by level, as archives without relational queries want it."""
         end = time.monotonic() + wait_s
         with self._association(_FIND, end) as association:
-            series = list(self._found(association, end, "SERIES", ("Modality",), StudyInstanceUID=study_instance_uid))
+            series = list(self._series(association, end, study_instance_uid))
             return tuple(
                 listed
                 for one in series
+                if not Listed(one.series_instance_uid, "", modality=one.modality).is_result
                 for listed in self._images(association, end, study_instance_uid, one)
                 if not listed.is_result
             )
@@ -82,14 +108,16 @@ class QueryRetrieve:
                 with self._lock:
                     self._open.discard(association)
 
-    def _images(self, association: Association, end: float, study_uid: str, series: Dataset) -> Iterator[Listed]:
-        series_uid, modality = str(series.get("SeriesInstanceUID", "")), str(series.get("Modality") or "")
-        if Listed(series_uid, "", modality=modality).is_result:
-            return
-        within = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid}
+    def _series(self, association: Association, end: float, study_uid: str) -> Iterator[ListedSeries]:
+        wanted = ("Modality", "SeriesDescription")
+        for one in self._found(association, end, "SERIES", wanted, StudyInstanceUID=study_uid):
+            yield ListedSeries(_text(one, "SeriesInstanceUID"), _text(one, "Modality"), _text(one, "SeriesDescription"))
+
+    def _images(self, association: Association, end: float, study_uid: str, series: ListedSeries) -> Iterator[Listed]:
+        within = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series.series_instance_uid}
         for image in self._found(association, end, "IMAGE", ("SOPClassUID",), **within):
-            if uid := str(image.get("SOPInstanceUID", "")):
-                yield Listed(series_uid, uid, str(image.get("SOPClassUID") or ""), modality)
+            if uid := _text(image, "SOPInstanceUID"):
+                yield Listed(series.series_instance_uid, uid, _text(image, "SOPClassUID"), series.modality)
 
     def _found(
         self, association: Association, end: float, level: str, wanted: Sequence[str], **keys: str
@@ -97,8 +125,7 @@ class QueryRetrieve:
         """Yield the matches of one C-FIND (PS3.4 C.4.1)."""
         query = Dataset()
         query.QueryRetrieveLevel = level
-        unique = "SeriesInstanceUID" if level == "SERIES" else "SOPInstanceUID"
-        for keyword, value in {**dict.fromkeys((unique, *wanted), ""), **keys}.items():
+        for keyword, value in {**dict.fromkeys((_UNIQUE[level], *wanted), ""), **keys}.items():
             setattr(query, keyword, value)
         self._check_open(association)
         for status, match in association.send_c_find(query, _FIND):
@@ -135,12 +162,21 @@ class QueryRetrieve:
         return int(status.Status)
 
 
+def _text(answer: Dataset, keyword: str) -> str:
+    """Return what an answer says, '' where it says nothing or nothing that can be read."""
+    try:
+        value = answer.get(keyword)
+        return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "").strip()
+    except Exception:  # whatever an archive's odd value makes the parser raise
+        return ""
+
+
 def _batches(wanted: Sequence[Listed]) -> Iterator[list[Listed]]:
-    for _, series in groupby(sorted(wanted, key=_series), _series):
+    for _, series in groupby(sorted(wanted, key=_series_of), _series_of):
         listed = list(series)
         for first in range(0, len(listed), _AT_ONCE):
             yield listed[first : first + _AT_ONCE]
 
 
-def _series(listed: Listed) -> str:
+def _series_of(listed: Listed) -> str:
     return listed.series_instance_uid
