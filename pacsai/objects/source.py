@@ -44,7 +44,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultObject:
-    """One finished object: `kind` is SEG, SR, GSPS, SC or KO."""
+    """One finished object: `kind` is SEG, SR, GSPS, SC, KO or CADSR."""
 
     kind: str
     dataset: Dataset

@@ -39,7 +39,7 @@ def unmarked(one: ResultObject, _: Sequence[ResultObject], source: Source) -> It
         yield f"SeriesDescription does not say {RESEARCH_USE_ONLY!r}"
     if one.kind in ("SEG", "GSPS") and not _says(one.dataset.get("ContentDescription")):
         yield f"ContentDescription does not say {RESEARCH_USE_ONLY!r}"
-    if one.kind in ("SR", "KO") and not any(_says(item.get("TextValue")) for _, item in items(one.dataset)):
+    if one.kind in ("SR", "KO", "CADSR") and not any(_says(item.get("TextValue")) for _, item in items(one.dataset)):
         yield f"no TEXT item says {RESEARCH_USE_ONLY!r}"
     if one.kind == "GSPS":
         yield from _unmarked_images(one.dataset)
