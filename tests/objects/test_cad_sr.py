@@ -299,7 +299,7 @@ def test_images_without_spacing_or_view_are_listed_with_what_they_say(tmp_path: 
 
 def test_a_view_in_snomed_rt_is_understood(source: Source) -> None:
     header = Dataset()
-    header.update(source.instances[0].header)
+    header.update(source.instances[2].header)
     view = Dataset()
     view.CodeValue, view.CodingSchemeDesignator, view.CodeMeaning = "R-10226", "SRT", "medio-lateral oblique"
     modifier = Dataset()
