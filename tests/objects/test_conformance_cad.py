@@ -49,9 +49,15 @@ def at(report: Dataset, where: str) -> Dataset:
     return item
 
 
-def drop(where: str) -> Callable[[Dataset], None]:
-    parent, _, number = where.rpartition(".")
-    return lambda report: at(report, parent).ContentSequence.pop(int(number) - 1)
+def drop(*places: str) -> Callable[[Dataset], None]:
+    """Return what drops an item after the other; a second one at the same place is the next."""
+
+    def dropped(report: Dataset) -> None:
+        for where in places:
+            parent, _, number = where.rpartition(".")
+            at(report, parent).ContentSequence.pop(int(number) - 1)
+
+    return dropped
 
 
 def twice(where: str) -> Callable[[Dataset], None]:
@@ -172,7 +178,7 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("without findings", say("1.3", terms.SUCCEEDED_WITHOUT_FINDINGS), "TID 4001 row 3 (TID 4003) may not stand here"),
     ("partly failed", say("1.3", terms.NOT_ALL_SUCCEEDED_WITH_FINDINGS), "the lists say that all of what was tried"),
     ("no word of it", drop("1.3.1"), "1.3: TID 4002 row 1 (CODE Assessment Category) or another of rows"),
-    ("no algorithm", lambda r: [drop("1.3.2")(r), drop("1.3.2")(r)], "1.3: TID 4019 row 1 (TEXT Algorithm Name)"),
+    ("no algorithm", drop("1.3.2", "1.3.2"), "1.3: TID 4019 row 1 (TEXT Algorithm Name)"),
     ("density without derivation", drop("1.3.7.2"), "1.3.7: TID 4002 row 14 (CODE Derivation) is missing"),
     ("the impression as content", relate("1.3.9", "CONTAINS"), "CONTAINS and must be INFERRED FROM"),
     ("an impression of nothing", drop("1.3.9.2"), "1.3.9: TID 4003 row 4 (TID 4004) or another of rows 4 5 is missing"),
@@ -209,6 +215,12 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("half a calcification", measure(f"{CLUSTER}.10", "3.5"), "must be a whole number"),
     ("a length in percent", measure(f"{MASS}.14", "9", terms.PERCENT), "must have CID 7460"),
     ("a finding without code", lambda r: delattr(at(r, LONE), "ConceptCodeSequence"), "has no ConceptCodeSequence"),
+    # breast composition
+    ("a composition of nothing", drop("1.3.14.6.4", "1.3.14.6.4"), "1.3.14.6: TID 4006 row 9 (TID 4007) is missing"),
+    ("a composition with a probability", add("1.3.14.6", items.number(
+        "HAS PROPERTIES", terms.PROBABILITY_OF_CANCER, 5, terms.PERCENT
+    )), "TID 4006 row 7 (NUM Probability of cancer) may not stand here"),
+    ("a composition that CID 6000 lacks", say("1.3.14.6.4", terms.MASS), "which is not in CID 6000"),
     # graphics and what they refer to
     ("a centre of two points", draw(f"{MASS}.8", 1, 2, 3, 4), "is a POINT of 4 numbers"),
     ("a centre that is a circle", draw(f"{MASS}.8", 9, 9, 9, 12, graphic_type="CIRCLE"), "must be a POINT"),

@@ -1,4 +1,4 @@
-"""Marks and composite features as content items (PS3.16 TID 4003 to 4006, 4010, 4011, 4021)."""
+"""Marks, composite features and breast composition as content items (PS3.16 TID 4002 to 4007, 4010, 4011, 4021)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pacsai.objects.cad_sr.items import (
     INFERRED_FROM,
     Identifier,
 )
-from pacsai.objects.cad_sr.model import Composite, Intent, Kind, Mark, Point
+from pacsai.objects.cad_sr.model import Composite, Composition, Intent, Kind, Mark, Point
 from pacsai.terms import Code
 
 CORNER = 0.5
@@ -33,12 +33,12 @@ class Signature:
     version: str
     names: Mapping[Code, str]
 
-    def items(self, kind: Code | None = None) -> list[Dataset]:
+    def items(self, kind: Code | None = None, relationship: str = HAS_PROPERTIES) -> list[Dataset]:
         """Return name and version of what found `kind`, or of the pipeline."""
         name = self.names.get(kind, self.title) if kind else self.title
         return [
-            items.text(HAS_PROPERTIES, terms.ALGORITHM_NAME, name),
-            items.text(HAS_PROPERTIES, terms.ALGORITHM_VERSION, self.version),
+            items.text(relationship, terms.ALGORITHM_NAME, name),
+            items.text(relationship, terms.ALGORITHM_VERSION, self.version),
         ]
 
 
@@ -59,6 +59,45 @@ def impression(
     else:
         item = mark(finding, CONTAINS, places, signature)
     return items.container(INFERRED_FROM, terms.INDIVIDUAL_IMPRESSION, [_intent(finding.intent), item])
+
+
+def composition(found: Composition, signature: Signature) -> Dataset:
+    """Return what is thought of one breast's density: an impression with a coded finding (TID 4003, 4002, 4007).
+
+    A coded composition is a Single Image Finding, so that it stands only in reports that have findings (CID 6047); the
+    overall impression has it in words and percent in any case.
+    """
+    described = [
+        _intent(Intent.OPTIONAL),
+        *signature.items(terms.BREAST_COMPOSITION),
+        items.code(HAS_PROPERTIES, terms.BREAST_COMPOSITION, found.category),
+    ]
+    children = [
+        _intent(Intent.OPTIONAL),
+        items.text(CONTAINS, terms.IMPRESSION_DESCRIPTION, composition_in_words(found)),
+        *signature.items(terms.BREAST_COMPOSITION, CONTAINS),
+    ]
+    if found.percent is not None:
+        described.append(_percent(terms.PERCENT_FIBROGLANDULAR, found.percent / 100))
+        children.append(density(CONTAINS, found))
+    children.append(items.code(CONTAINS, terms.SINGLE_IMAGE_FINDING, terms.BREAST_COMPOSITION, described))
+    return items.container(INFERRED_FROM, terms.INDIVIDUAL_IMPRESSION, children)
+
+
+def composition_in_words(found: Composition) -> str:
+    """Return breast, category and percent as a sentence."""
+    share = "" if found.percent is None else f" ({found.percent:.0f} percent of the area)"
+    return f"{found.laterality.meaning}: {found.category.meaning.lower()}{share}."
+
+
+def density(relationship: str, found: Composition) -> Dataset:
+    """Return the percent density of one breast (TID 4002 rows 12 to 14)."""
+    modifiers = [
+        items.code(HAS_CONCEPT_MOD, terms.LATERALITY, found.laterality),
+        items.code(HAS_CONCEPT_MOD, terms.DERIVATION, terms.TWO_DIMENSIONAL_METHOD),
+    ]
+    percent = round(float(found.percent or 0), 1)
+    return items.number(relationship, terms.BREAST_TISSUE_DENSITY, percent, terms.PERCENT, modifiers)
 
 
 def composite(found: Composite, places: Mapping[str, Identifier], total: int, signature: Signature) -> Dataset:

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from pacsai import RESEARCH_USE_ONLY, terms
 from pacsai.objects.cad_sr import items
-from pacsai.objects.cad_sr.findings import Signature, impression
+from pacsai.objects.cad_sr.findings import Signature, composition, composition_in_words, density, impression
 from pacsai.objects.cad_sr.items import (
     CONTAINS,
     HAS_ACQ_CONTEXT,
@@ -17,7 +17,7 @@ from pacsai.objects.cad_sr.items import (
     INFERRED_FROM,
     Identifier,
 )
-from pacsai.objects.cad_sr.model import Composition, Exam, ExamImage, Run, Status
+from pacsai.objects.cad_sr.model import Exam, ExamImage, Run, Status
 from pacsai.terms import Code
 
 LIBRARY: Identifier = (1, 2)
@@ -102,8 +102,9 @@ def _overall(exam: Exam, places: Mapping[str, Identifier], signature: Signature,
         items.text(HAS_PROPERTIES, terms.IMPRESSION_DESCRIPTION, " ".join(_sentences(exam))),
         *signature.items(),
         *(items.text(HAS_PROPERTIES, terms.ALGORITHM_PARAMETERS, one) for one in parameters),
-        *(_density(one) for one in exam.compositions if one.percent is not None),
+        *(density(HAS_PROPERTIES, one) for one in exam.compositions if one.percent is not None),
         *(impression(finding, places, len(exam.images), signature) for finding in exam.findings),
+        *(composition(one, signature) for one in exam.compositions if exam.marks),
     ]
     return items.code(CONTAINS, terms.PROCESSING_SUMMARY, outcome(exam), children)
 
@@ -115,22 +116,10 @@ def _sentences(exam: Exam) -> Iterator[str]:
     yield f"{outcome(exam).meaning}{f': {count} finding' + 's' * (count > 1) if count else ''}."
     if exam.case_score is not None:
         yield f"Case score {exam.case_score:.2f} (0 to 1)."
-    for one in exam.compositions:
-        share = "" if one.percent is None else f" ({one.percent:.0f} percent of the area)"
-        yield f"{one.laterality.meaning}: {one.category.meaning.lower()}{share}."
+    yield from map(composition_in_words, exam.compositions)
     if any(image.spacing_mm is None for image in exam.images):
         yield "No sizes in mm where an image does not tell its pixel spacing."
     yield from exam.remarks
-
-
-def _density(one: Composition) -> Dataset:
-    """Return the percent density of one breast (TID 4002 rows 12 to 14)."""
-    modifiers = [
-        items.code(HAS_CONCEPT_MOD, terms.LATERALITY, one.laterality),
-        items.code(HAS_CONCEPT_MOD, terms.DERIVATION, terms.TWO_DIMENSIONAL_METHOD),
-    ]
-    percent = round(float(one.percent or 0), 1)
-    return items.number(HAS_PROPERTIES, terms.BREAST_TISSUE_DENSITY, percent, terms.PERCENT, modifiers)
 
 
 _Names = tuple[Code, Code, Code, Code]
