@@ -185,7 +185,17 @@ SCATTERED_DENSITIES = Code("129717001", "SCT", "Scattered fibroglandular densiti
 HETEROGENEOUSLY_DENSE = Code("129718006", "SCT", "Heterogeneously dense")
 EXTREMELY_DENSE = Code("129719003", "SCT", "Extremely dense")
 
+# BI-RADS assessment categories (CID 6027), in the words of the fifth edition
+BI_RADS_0 = Code("397138000", "SCT", "0 - Incomplete - Need additional imaging evaluation +/- priors")
+BI_RADS_1 = Code("397140005", "SCT", "1 - Negative")
+BI_RADS_2 = Code("397141009", "SCT", "2 - Benign")
+BI_RADS_3 = Code("397143007", "SCT", "3 - Probably Benign")
+BI_RADS_4 = Code("397144001", "SCT", "4 - Suspicious")
+BI_RADS_5 = Code("397145000", "SCT", "5 - Highly suggestive of malignancy")
+ASSESSMENTS = (BI_RADS_0, BI_RADS_1, BI_RADS_2, BI_RADS_3, BI_RADS_4, BI_RADS_5)
+
 REVIEWED: Mapping[Code, str] = {
+    **dict.fromkeys(ASSESSMENTS, "PS3.16 CID 6027; pydicom 3.0.2 has the long SNOMED names, which are no LO"),
     INDIVIDUAL_IMPRESSION: "PS3.16 TID 4003 row 1; pydicom 3.0.2 has a zero-width space in the meaning",
     SHAPE: "PS3.16 TID 4011 row 2; pydicom has only the full SNOMED name",
     MARGIN: "PS3.16 TID 4011 row 3; pydicom has another of its names",

@@ -265,6 +265,15 @@ def test_the_composition_of_each_breast_is_coded_where_there_are_findings(report
     }
 
 
+def test_an_assessment_is_a_suggestion(source: Source, tmp_path: Path) -> None:
+    exam = replace(mammograms.abnormal(source), assessment=terms.BI_RADS_4)
+    made = mammography_cad_sr(exam, mammograms.result(), source)
+    assert said(made, terms.ASSESSMENT_CATEGORY) == ["397144001"]
+    assert "for a radiologist to judge: 4 - Suspicious." in named(made, terms.IMPRESSION_DESCRIPTION)[0].TextValue
+    assert check([ResultObject("CADSR", made)], source) == ()
+    assert tools.dsrdump(tools.saved(made, tmp_path / "cad.dcm")) == []
+
+
 def test_the_composition_alone_makes_no_finding(source: Source) -> None:
     exam = replace(mammograms.normal(source), compositions=mammograms.abnormal(source).compositions)
     made = mammography_cad_sr(exam, mammograms.result(), source)

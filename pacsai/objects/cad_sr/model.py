@@ -206,6 +206,8 @@ class Exam:
         One for each breast at most.
     case_score : float or None
         Probability of cancer in the exam, 0 to 1.
+    assessment : Code or None
+        A suggestion of CID 6026, such as BI-RADS 4, and no more than that.
     remarks : tuple of str
         What a reader should know, such as why an image was left out or a detection failed.
     """
@@ -216,6 +218,7 @@ class Exam:
     analyses: tuple[Run, ...] = ()
     compositions: tuple[Composition, ...] = ()
     case_score: float | None = None
+    assessment: Code | None = None
     remarks: tuple[str, ...] = ()
 
     @property

@@ -98,7 +98,9 @@ _ORIENTATION = (terms.PATIENT_ORIENTATION_ROW, terms.PATIENT_ORIENTATION_COLUMN)
 
 def _overall(exam: Exam, places: Mapping[str, Identifier], signature: Signature, parameters: Sequence[str]) -> Dataset:
     """Return the overall impression (TID 4001, 4002) with the findings below it."""
+    assessment = exam.assessment
     children = [
+        *([items.code(HAS_PROPERTIES, terms.ASSESSMENT_CATEGORY, assessment)] if assessment else []),
         items.text(HAS_PROPERTIES, terms.IMPRESSION_DESCRIPTION, " ".join(_sentences(exam))),
         *signature.items(),
         *(items.text(HAS_PROPERTIES, terms.ALGORITHM_PARAMETERS, one) for one in parameters),
@@ -116,6 +118,8 @@ def _sentences(exam: Exam) -> Iterator[str]:
     yield f"{outcome(exam).meaning}{f': {count} finding' + 's' * (count > 1) if count else ''}."
     if exam.case_score is not None:
         yield f"Case score {exam.case_score:.2f} (0 to 1)."
+    if exam.assessment:
+        yield f"Assessment suggested by the software, for a radiologist to judge: {exam.assessment.meaning}."
     yield from map(composition_in_words, exam.compositions)
     if any(image.spacing_mm is None for image in exam.images):
         yield "No sizes in mm where an image does not tell its pixel spacing."

@@ -21,10 +21,9 @@ from pydicom.sr.codedict import codes
 
 from pacsai.objects.conformance import tree
 from pacsai.objects.conformance.tree import Identifier, Tree
-from pacsai.terms import IMAGE_LIBRARY, NO_UNITS, PERCENT, Code
+from pacsai.terms import ASSESSMENTS, IMAGE_LIBRARY, NO_UNITS, PERCENT, Code
 
-_BI_RADS = ("397138000", "397140005", "397141009", "397143007", "397144001", "397145000")
-_ADDED = {6026: frozenset(Code(value, "SCT", "BI-RADS assessment") for value in _BI_RADS)}
+_ADDED = {6026: frozenset(ASSESSMENTS)}
 """Members of context groups that pydicom 3.0.2 lacks: CID 6026 includes 6027, which is empty there."""
 _HOLDS = {
     "CODE": "ConceptCodeSequence",
