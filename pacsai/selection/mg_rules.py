@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pydicom.dataset import Dataset
 
+from pacsai import MANUFACTURER, MODEL_NAME
 from pacsai.selection.wording import DESCRIPTIONS, QUALITY_ASSURANCE, says
 from pacsai.study import mammogram
 from pacsai.study.header import items, number, texts, uid
@@ -59,6 +60,11 @@ def reason_against(header: Dataset) -> str:
     return next((reason for rule in _RULES if (reason := rule(header))), "")
 
 
+def _made_here(header: Dataset) -> str:
+    made = texts(header, "Manufacturer"), texts(header, "ManufacturerModelName")
+    return "made by this node" if made == (MANUFACTURER, MODEL_NAME) else ""
+
+
 def _another_kind(header: Dataset) -> str:
     sop_class = uid(header, "SOPClassUID")
     if sop_class in _TOMOSYNTHESIS:
@@ -69,7 +75,7 @@ def _another_kind(header: Dataset) -> str:
         return "no image of a kind that mammograms are stored as"
     if (number(header, "NumberOfFrames") or 1) > 1:
         return "an image of several frames: not analysed"
-    return ""
+    return "a colour image" if (number(header, "SamplesPerPixel") or 1) > 1 else ""
 
 
 def _a_test(header: Dataset) -> str:
@@ -130,6 +136,7 @@ def _of_another_view(header: Dataset) -> str:
 
 
 _RULES: Sequence[Callable[[Dataset], str]] = (
+    _made_here,
     _another_kind,
     _a_test,
     _a_specimen,

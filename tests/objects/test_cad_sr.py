@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
+from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 
 from pacsai import RESEARCH_USE_ONLY, terms
@@ -20,6 +20,7 @@ from pacsai.objects.write import encoded
 from pacsai.terms import Code
 from tests.conftest import needs
 from tests.objects import mammograms, samples, tools
+from tests.phantoms import instances
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +342,23 @@ def test_a_view_in_snomed_rt_is_understood(source: Source) -> None:
     entry = exam_image(header)
     assert entry.view == Code("399368009", "SCT", "medio-lateral oblique")
     assert entry.modifiers == (Code("399209000", "SCT", "Implant Displaced"),)
+
+
+@pytest.mark.filterwarnings("ignore:The string")  # highdicom 0.28.2 warns of a patient name of one word
+def test_a_real_mammogram_has_its_report(shared_data: Path, tmp_path: Path) -> None:
+    source = mammograms.source_of(instances([shared_data / "mg" / "dicom" / "gh133.dcm"]))
+    (image,) = (exam_image(instance.header) for instance in source.instances)
+    assert image.view == Code("399368009", "SCT", "medio-lateral oblique")  # the file says SNM3, an old SNOMED RT
+    place = {"image": image.sop_instance_uid, "outline": ((100, 2000), (180, 2000), (140, 2090))}
+    mark = mammograms.mass(source, "R CC", (140.0, 2030.5), 1, **place)
+    exam = replace(mammograms.normal(source), findings=(mark,))
+    with config.disable_value_validation():
+        made = mammography_cad_sr(exam, mammograms.result(), source)
+        assert check([ResultObject("CADSR", made)], source) == ()
+        path = tools.saved(made, tmp_path / "cad.dcm")
+    handed_on = ("StudyID", "PatientName", "ReferringPhysicianName")  # 38 characters; names of one word
+    messages = [*tools.dciodvfy(path), *tools.dsrdump(path)]
+    assert [said for said in messages if not any(keyword in said for keyword in handed_on)] == []
 
 
 REFUSED = {

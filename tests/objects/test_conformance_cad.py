@@ -169,6 +169,7 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("a comment at the root", add("1", COMMENT), "1.6: TID 4000 has no row for CONTAINS TEXT Comment here"),
     # the Image Library
     ("no image library", drop("1.2"), "TID 4000 row 3 (CONTAINER Image Library) is missing"),
+    ("an image twice", lambda r: at(r, "1.2").ContentSequence.append(at(r, "1.2.1")), "1.2: image "),
     ("an empty library", lambda r: delattr(at(r, "1.2"), "ContentSequence"), "row 4 (TID 4020) is missing"),
     ("an image less", drop("1.2.4"), "refers to 1.2.4, where nothing stands"),
     ("no laterality", drop("1.2.1.1"), "1.2.1: TID 4020 row 2 (CODE Image Laterality) is missing"),
@@ -183,6 +184,7 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("partly failed", say("1.3", terms.NOT_ALL_SUCCEEDED_WITH_FINDINGS), "the lists say that all of what was tried"),
     ("no word of it", drop("1.3.1"), "1.3: TID 4002 row 1 (CODE Assessment Category) or another of rows"),
     ("no algorithm", drop("1.3.2", "1.3.2"), "1.3: TID 4019 row 1 (TEXT Algorithm Name)"),
+    ("a name without version", twice("1.3.2"), "row 11 (TID 4019): its mandatory rows stand 1 to 2 times"),
     ("density without derivation", drop("1.3.7.2"), "1.3.7: TID 4002 row 14 (CODE Derivation) is missing"),
     ("the impression as content", relate("1.3.9", "CONTAINS"), "CONTAINS and must be INFERRED FROM"),
     ("an impression of nothing", drop("1.3.9.2"), "1.3.9: TID 4003 row 4 (TID 4004) or another of rows 4 5 is missing"),
@@ -222,6 +224,9 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("half a calcification", measure(f"{CLUSTER}.10", "3.5"), "must be a whole number"),
     ("a length in percent", measure(f"{MASS}.14", "9", terms.PERCENT), "must have CID 7460"),
     ("a finding without code", lambda r: delattr(at(r, LONE), "ConceptCodeSequence"), "has no ConceptCodeSequence"),
+    ("a mark that nobody can track", drop(f"{MASS}.3"), "has no Tracking Unique Identifier"),
+    ("a composite that nobody can track", drop(f"{COMPOSITE}.3"), "has no Tracking Unique Identifier"),
+    ("a mark twice", twice(MASS), "stands here 2 times"),
     # breast composition
     ("a composition of nothing", drop("1.3.14.6.4", "1.3.14.6.4"), "1.3.14.6: TID 4006 row 9 (TID 4007) is missing"),
     ("a composition with a probability", add("1.3.14.6", items.number(
@@ -246,6 +251,7 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("no list", lambda r: delattr(at(r, "1.4"), "ContentSequence"), "1.4: TID 4000 row 7 (TID 4015) is missing"),
     ("a detection of nothing known", say("1.4.1.1", terms.NODULE), "which is not in CID 6014"),
     ("a detection by nobody", drop("1.4.1.1.1"), "1.4.1.1: TID 4019 row 1 (TEXT Algorithm Name) is missing"),
+    ("an image of a detection twice", twice("1.4.1.1.3"), "a reference to 1.2.1 stands here 2 times"),
     ("a detection on no image",
      lambda r: setattr(at(r, "1.4.1.1"), "ContentSequence", at(r, "1.4.1.1").ContentSequence[:2]),
      "1.4.1.1: TID 4017 row 4 (IMAGE) or another of rows 4 6 is missing"),

@@ -11,6 +11,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from pacsai import MANUFACTURER, MODEL_NAME
 from pacsai.selection import SEVERAL_PATIENTS, WITHDRAWN
 from pacsai.selection.mg import FOR_PRESENTATION, FOR_PROCESSING, HANGING, Exam, mammograms
 from pacsai.selection.mg_rules import reason_against
@@ -108,6 +109,8 @@ def test_a_view_that_is_not_there_is_told() -> None:
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, "tomosynthesis volume"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.5"}, "tomosynthesis projection"),
         ({"NumberOfFrames": 40}, "several frames"),
+        ({"SamplesPerPixel": 3}, "colour"),
+        ({"Manufacturer": MANUFACTURER, "ManufacturerModelName": MODEL_NAME}, "made by this node"),
         ({"Modality": "DX"}, "its modality is DX"),
         ({"Modality": None}, "its modality is not told"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "stored as"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -38,7 +39,7 @@ def broken(document: Dataset, source: Source) -> Iterator[str]:
     yield from Walk(TEMPLATES, found).along("4000")
     yield from _contradictions(document)
     for where, item in walked(document):
-        yield from (f"{tree.shown(where)}: {said}" for said in _torn(item))
+        yield from (f"{tree.shown(where)}: {said}" for said in (*_torn(item), *_twice(item), *_untracked(item)))
 
 
 def displaced(document: Dataset, source: Source) -> Iterator[str]:
@@ -92,3 +93,32 @@ def _torn(item: Dataset) -> Iterator[str]:
         types = {tree.value(child) for child in tree.children(item) if tree.concept(child) == terms.COMPOSITE_TYPE}
         if types != {terms.RELATED_CONTRALATERALLY}:
             yield "an asymmetry must be related contra-laterally (TID 4005 row 1)"
+
+
+def _twice(item: Dataset) -> Iterator[str]:
+    """Yield what stands in one place twice: an image in the library, a reference, a finding."""
+    named = Counter(_identity(child) for child in tree.children(item))
+    yield from (f"{name} stands here {count} times" for name, count in named.items() if name and count > 1)
+
+
+def _identity(item: Dataset) -> str:
+    """Return what must not stand twice below one item; empty for what may."""
+    target = tree.referred(item)
+    if target is not None:
+        return f"a reference to {tree.shown(target)}"
+    if item.get("ValueType") == "IMAGE" and item.get("ReferencedSOPSequence"):
+        return f"image {item.ReferencedSOPSequence[0].get('ReferencedSOPInstanceUID')}"
+    uid = _tracking_uid(item)
+    return f"the finding {uid}" if uid else ""
+
+
+def _untracked(item: Dataset) -> Iterator[str]:
+    """Yield a mark or composite without tracking UID: an option of TID 4004 and 4006 that we always take."""
+    drawn = any(child.get("ValueType") == "SCOORD" for child in tree.children(item))
+    if (drawn or tree.concept(item) == terms.COMPOSITE_FEATURE) and not _tracking_uid(item):
+        yield f"{tree.called(item)} has no Tracking Unique Identifier"
+
+
+def _tracking_uid(item: Dataset) -> str:
+    found = (child.get("UID") for child in tree.children(item) if tree.concept(child) == terms.TRACKING_UID)
+    return str(next(found, ""))

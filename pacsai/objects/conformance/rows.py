@@ -20,9 +20,9 @@ INCLUDE = "INCLUDE"
 _COLUMNS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One row of a template.
+    """One row of a template; a row is itself, since each is read once.
 
     Attributes
     ----------

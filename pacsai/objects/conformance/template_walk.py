@@ -79,7 +79,7 @@ class Walk:
                 yield from self._below(child, slot.row, place)
         at = tree.shown(where)
         yield from (f"{at}: {said}" for said in _out_of_order([slot for slot in taken if slot], slots))
-        yield from (f"{at}: {said}" for said in _too_many(found))
+        yield from (f"{at}: {said}" for said in (*_too_many(found), *_uneven(found, slots)))
         yield from (f"{at}: {said}" for said in here.missing(slots))
         yield from (f"{at}: {said}" for said in here.unwanted())
 
@@ -217,3 +217,12 @@ def _too_many(found: Mapping[Slot, int]) -> Iterator[str]:
     for slot, count in found.items():
         if slot.most is not None and count > slot.most:
             yield f"{slot.row.name} stands {count} times and may stand {slot.most}"
+
+
+def _uneven(found: Mapping[Slot, int], slots: Sequence[Slot]) -> Iterator[str]:
+    """Yield the includes that may be repeated whose mandatory rows do not stand equally often."""
+    for include in dict.fromkeys(row for slot in slots for row in slot.includes if row.most is None):
+        members = [slot for slot in slots if slot.includes[-1:] == (include,) and slot.row.required == "M"]
+        counts = {found.get(slot, 0) for slot in members if slot.most is None and slot.row.most == 1}
+        if len(counts) > 1 and min(counts):
+            yield f"{include.name}: its mandatory rows stand {min(counts)} to {max(counts)} times"
