@@ -16,20 +16,10 @@ def state_of(events: Sequence[dict[str, Any]]) -> str:
 
 
 def _of_analyses(events: Sequence[dict[str, Any]]) -> str:
-    withdrawn = {event["parcel"] for event in events if event["event"] == "withdrawn"}
     for event in reversed(events):
         match event["event"]:
-            case "delivered" | "analysed" if event["parcel"] in withdrawn:
-                return f"{_outcome(events, event)}, withdrawn"
-            case "delivered":
-                kept_back = f", {event['kept_back']} objects kept back" if event.get("kept_back") else ""
-                return f"{_outcome(events, event)}, delivered{kept_back}{_afterwards(events, event)}"
-            case "not sent":
-                return f"{_outcome(events, event)}; not sent, {event['reason']}"
-            case "refused by the archive":
-                return f"{_outcome(events, event)}, refused by the archive: {event['reason']}"
-            case "analysed":
-                return f"{_outcome(events, event)}, waiting for the archive"
+            case "delivered" | "not sent" | "refused by the archive" | "analysed":
+                return _outcome(events, event) + _fate(events, event)
             case "not analysed" | "failed":
                 return f"{event['event']}: {event['reason']}"
             case "analysis started":
@@ -39,6 +29,22 @@ def _of_analyses(events: Sequence[dict[str, Any]]) -> str:
             case "complete":
                 return "complete, waiting for analysis"
     return "receiving"
+
+
+def _fate(events: Sequence[dict[str, Any]], event: dict[str, Any]) -> str:
+    """Return what became of a result, in words that follow its outcome."""
+    withdrawn = {one["parcel"] for one in events if one["event"] == "withdrawn"}
+    match event["event"]:
+        case "delivered" | "analysed" if event["parcel"] in withdrawn:
+            return ", withdrawn"
+        case "delivered":
+            kept_back = f", {event['kept_back']} objects kept back" if event.get("kept_back") else ""
+            return f", delivered{kept_back}{_afterwards(events, event)}"
+        case "not sent":
+            return f"; not sent, {event['reason']}"
+        case "refused by the archive":
+            return f", refused by the archive: {event['reason']}"
+    return ", waiting for the archive"
 
 
 def _of_withdrawal(events: Sequence[dict[str, Any]]) -> str:

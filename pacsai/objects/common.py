@@ -26,7 +26,7 @@ from pacsai.objects.uids import derived_uid
 from pacsai.study import Instance
 from pacsai.terms import ARTIFICIAL_INTELLIGENCE, DEVICE, PROCESSING_EQUIPMENT, Code
 
-KINDS = ("SEG", "SR", "GSPS", "SC", "KO")
+KINDS = ("SEG", "SR", "GSPS", "SC", "KO", "CADSR")
 CONTENT_CREATOR = "pacsai^node"
 """The device as a person name (PN), for (0070,0084)."""
 
@@ -103,7 +103,7 @@ def provenance_of(result: Result) -> Provenance:
 
 
 def series_number(kind: str, author: Author = NODE) -> int:
-    """Return the SeriesNumber reserved for objects of `kind` of the author's pipeline: 9001 to 9005, 9011 and so on."""
+    """Return the SeriesNumber reserved for objects of `kind` of the author's pipeline: 9001 to 9006, 9011 and so on."""
     return FIRST_SERIES_NUMBER + _SERIES_PER_PIPELINE * author.order + KINDS.index(kind) + 1
 
 

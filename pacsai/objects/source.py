@@ -47,7 +47,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultObject:
-    """One finished object: `kind` is SEG, SR, GSPS, SC, KO or REJECTION (a rejection note of this node's own)."""
+    """One finished object: `kind` is SEG, SR, GSPS, SC, KO, CADSR, or REJECTION (our own rejection note)."""
 
     kind: str
     dataset: Dataset
+
+
+DOCUMENTS = ("SR", "KO", "REJECTION", "CADSR")
+"""Kinds of objects that have a content tree."""

@@ -198,6 +198,20 @@ def test_a_mammogram_says_side_view_and_spacing(tmp_path: Path) -> None:
     assert list(found.ImagerPixelSpacing) == [0.1, 0.1]
 
 
+@pytest.mark.parametrize("suffix", ["png", "pgm", "jpg"])
+def test_a_mammogram_is_made_of_any_flat_image(tmp_path: Path, suffix: str) -> None:
+    pixels = np.tile(np.arange(64, dtype=np.uint8), (48, 1))
+    about = About(laterality="L", view="CC")
+    (written,) = wrap([picture(tmp_path / f"a.{suffix}", pixels)], "MG", tmp_path / "out", about)
+    (instance,) = instances([written])
+    assert (instance.header.Modality, instance.header.ImageLaterality, instance.header.ViewPosition) == (
+        "MG",
+        "L",
+        "CC",
+    )
+    np.testing.assert_allclose(read_image(instance), pixels, atol=0 if suffix != "jpg" else 4)
+
+
 @pytest.mark.parametrize("about", [About(), About(laterality="L"), About(view="CC"), About(laterality="L", view="PA")])
 def test_a_mammogram_without_side_or_view_is_refused(tmp_path: Path, about: About) -> None:
     with pytest.raises(WrapError, match="laterality"):

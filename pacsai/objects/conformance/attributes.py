@@ -37,6 +37,7 @@ _TYPE_1 = {
     "SR": f"{_COMMON_1} {_DOCUMENT_1} CompletionFlag VerificationFlag PreliminaryFlag",
     "KO": f"{_COMMON_1} {_DOCUMENT_1}",
     "REJECTION": f"{_COMMON_1} {_DOCUMENT_1}",
+    "CADSR": f"{_COMMON_1} {_DOCUMENT_1} CompletionFlag VerificationFlag PreliminaryFlag",
     "GSPS": f"{_COMMON_1} ContentLabel PresentationCreationDate PresentationCreationTime ReferencedSeriesSequence "
     "DisplayedAreaSelectionSequence GraphicAnnotationSequence GraphicLayerSequence SoftcopyVOILUTSequence "
     "PresentationLUTShape",
@@ -47,6 +48,7 @@ _TYPE_2 = {
     "SR": f"{_COMMON_2} ReferencedPerformedProcedureStepSequence PerformedProcedureCodeSequence",
     "KO": f"{_COMMON_2} ReferencedPerformedProcedureStepSequence",
     "REJECTION": f"{_COMMON_2} ReferencedPerformedProcedureStepSequence",
+    "CADSR": f"{_COMMON_2} ReferencedPerformedProcedureStepSequence PerformedProcedureCodeSequence",
     "GSPS": f"{_COMMON_2} ContentDescription ContentCreatorName",
     "SC": f"{_COMMON_2} PatientOrientation",
 }
@@ -76,6 +78,7 @@ _SOP_CLASSES = {
     "REJECTION": "1.2.840.10008.5.1.4.1.1.88.59",
     "GSPS": "1.2.840.10008.5.1.4.1.1.11.1",
     "SC": "1.2.840.10008.5.1.4.1.1.7",
+    "CADSR": "1.2.840.10008.5.1.4.1.1.88.50",
 }
 _BULK = frozenset({"OB", "OW", "OF", "OD", "OL", "OV", "UN", "SQ"})
 
@@ -92,8 +95,9 @@ def missing(one: ResultObject, _: Sequence[ResultObject], source: Source) -> Ite
         if keyword not in dataset:
             yield f"{keyword} (type 2) is missing"
     for path, item in items(dataset):
+        by_reference = "ReferencedContentItemIdentifier" in item  # the value type stands where it refers to
         for keyword in _IN_ITEMS.get(sequence_of(path), "").split():
-            if _is_empty(item, keyword):
+            if _is_empty(item, keyword) and not (by_reference and keyword == "ValueType"):
                 yield f"{path}.{keyword} (type 1) is missing or empty"
 
 

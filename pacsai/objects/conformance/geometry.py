@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from pydicom.dataset import Dataset
 
+from pacsai.objects.conformance import cad
 from pacsai.objects.conformance.walk import items
 from pacsai.objects.frames import SAME_PLACE_MM, holder, position_mm
 from pacsai.objects.source import ResultObject, Source
@@ -24,6 +25,8 @@ def displaced(one: ResultObject, _: Sequence[ResultObject], source: Source) -> I
         yield from _segmentation(one.dataset, source)
     if one.kind in ("GSPS", "SR"):
         yield from _marks(one.dataset, source.header)
+    if one.kind == "CADSR":
+        yield from cad.displaced(one.dataset, source)
 
 
 def _segmentation(seg: Dataset, source: Source) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from pacsai import MANUFACTURER, RESEARCH_USE_ONLY
 from pacsai.objects.conformance.walk import items
-from pacsai.objects.source import ResultObject, Source
+from pacsai.objects.source import DOCUMENTS, ResultObject, Source
 
 _PATIENT = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName")
@@ -39,9 +39,7 @@ def unmarked(one: ResultObject, _: Sequence[ResultObject], source: Source) -> It
         yield f"SeriesDescription does not say {RESEARCH_USE_ONLY!r}"
     if one.kind in ("SEG", "GSPS") and not _says(one.dataset.get("ContentDescription")):
         yield f"ContentDescription does not say {RESEARCH_USE_ONLY!r}"
-    if one.kind in ("SR", "KO", "REJECTION") and not any(
-        _says(item.get("TextValue")) for _, item in items(one.dataset)
-    ):
+    if one.kind in DOCUMENTS and not any(_says(item.get("TextValue")) for _, item in items(one.dataset)):
         yield f"no TEXT item says {RESEARCH_USE_ONLY!r}"
     if one.kind == "GSPS":
         yield from _unmarked_images(one.dataset)

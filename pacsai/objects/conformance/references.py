@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from pacsai.objects.conformance.walk import items, own
-from pacsai.objects.source import ResultObject, Source
+from pacsai.objects.source import DOCUMENTS, ResultObject, Source
 
 
 def dangling(one: ResultObject, objects: Sequence[ResultObject], source: Source) -> Iterator[str]:
@@ -17,7 +17,7 @@ def dangling(one: ResultObject, objects: Sequence[ResultObject], source: Source)
     for path, item in items(own(one.dataset, source)):
         if "ReferencedSOPInstanceUID" in item and not path.startswith("PredecessorDocumentsSequence"):
             yield from _judged(path, item, known)
-    if one.kind in ("SR", "KO", "REJECTION"):
+    if one.kind in DOCUMENTS:
         yield from _without_evidence(one.dataset)
     if one.kind == "GSPS":
         yield from _without_series(one.dataset)
@@ -79,7 +79,7 @@ def _only_below(start: str, document: Dataset) -> list[str]:
 
 def _tracks(one: ResultObject, objects: Sequence[ResultObject]) -> Iterator[str]:
     """Yield the tracking UIDs of segments and graphics that the report of the same result does not have."""
-    reports = [sibling.dataset for sibling in objects if sibling.kind == "SR"]
+    reports = [sibling.dataset for sibling in objects if sibling.kind in ("SR", "CADSR")]
     if one.kind not in ("SEG", "GSPS") or not reports:
         return
     told = {str(item.UID) for report in reports for _, item in items(report) if "UID" in item}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
+from pacsai.objects.conformance import cad
 from pacsai.objects.source import ResultObject, Source
 from pacsai.terms import IMAGING_MEASUREMENTS, MEASUREMENT_REPORT, OF_INTEREST, PROCEDURE_REPORTED, REJECTIONS, Code
 
@@ -99,8 +100,10 @@ REPORT = (
 SELECTION = (*_OBSERVER, Row("CONTAINS", "TEXT", _dcm("113012", "Key Object Description")))
 
 
-def broken(one: ResultObject, _: Sequence[ResultObject], source: Source) -> Iterator[str]:  # noqa: ARG001
-    """Yield where an SR or KO departs from its template."""
+def broken(one: ResultObject, _: Sequence[ResultObject], source: Source) -> Iterator[str]:
+    """Yield where an SR, KO or CAD SR departs from its template."""
+    if one.kind == "CADSR":
+        yield from cad.broken(one.dataset, source)
     if one.kind == "SR":
         yield from _root(one.dataset, "1500", MEASUREMENT_REPORT)
         yield from _rows(one.dataset, REPORT, "TID 1500")
