@@ -19,15 +19,7 @@ from pacsai.pipeline import Condition, Manifest
 from pacsai.sequences import Prior, Sequences
 from pacsai.study import Study, plain
 from pacsai.study.header import texts
-
-IDENTITY = {
-    "PatientID": "another patient ID",
-    "IssuerOfPatientID": "a patient ID of another issuer",
-    "PatientBirthDate": "the same patient ID with another birth date",
-    "PatientSex": "the same patient ID with another sex",
-    "PatientName": "the same patient ID with another name",
-}
-"""What tells two patients apart, and the words for it, which hold none of it. What is empty tells nothing."""
+from pacsai.study.patient import IDENTITY, difference
 
 
 def compared(
@@ -66,9 +58,8 @@ def why_not(study: Study, earlier: Study) -> str:
     ours, theirs = (_identity(one) for one in (study, earlier))
     if not (ours["PatientID"] and theirs["PatientID"]):
         return "there is no patient ID to know the patient by"
-    for keyword, words in IDENTITY.items():
-        if ours[keyword] != theirs[keyword] and ours[keyword] and theirs[keyword]:
-            return f"it has {words}"
+    if found := difference(ours, theirs):
+        return found
     moments = moment(earlier), moment(study)
     if "" in moments:
         return "nothing says which study is the earlier one (StudyDate)"

@@ -13,15 +13,8 @@ from pacsai.pipeline import Manifest
 from pacsai.queries.base import STUDY_ATTRIBUTES
 from pacsai.study import Study, plain
 from pacsai.study.header import texts
+from pacsai.study.patient import IDENTITY, difference
 
-_SAME = {
-    "PatientID": "the Patient ID",
-    "IssuerOfPatientID": "the issuer of the Patient ID",
-    "PatientBirthDate": "the birth date",
-    "PatientSex": "the sex",
-    "PatientName": "the name",
-}
-"""What must agree wherever both say it, and what it is called to a reader."""
 _PROOF = ("PatientBirthDate", "PatientName")
 _DATES = ("StudyDate", "SeriesDate", "AcquisitionDate")
 
@@ -86,10 +79,9 @@ class Wanted:
 
         With `proof`, name or birth date must be given in both: an ID alone is not enough.
         """
-        both = [name for name in _SAME if plain(self.attributes.get(name)) and plain(other.get(name))]
-        for name in both:
-            if plain(self.attributes[name]) != plain(other[name]):
-                return f"{_SAME[name]} differs"
+        if found := difference(self.attributes, other):
+            return found
+        both = [name for name in IDENTITY if plain(self.attributes.get(name)) and plain(other.get(name))]
         if "PatientID" not in both:
             return "it has no Patient ID"
         if proof and not set(_PROOF) & set(both):
