@@ -197,7 +197,7 @@ def test_where_a_note_comes_while_a_result_is_sent_the_archive_has_ours_last(hou
             "pipelines": {},
         }
     )
-    work = StudyWork(site, house.spool, (), archive, threading.Event(), delivered.append)
+    work = StudyWork(site, house.spool, (), archive, threading.Event(), delivered.append, Priors(site, house.spool))
     work.deliver("result")
     ours = parcel_id(house.uid, "r2")
     assert archive.sent == ["the result begins", ours, "result", "result", ours]

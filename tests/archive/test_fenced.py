@@ -12,6 +12,7 @@ from pacsai.archive.folder import FolderArchive
 from pacsai.config import Site
 from pacsai.jobs import Interrupted
 from pacsai.outbox import Outbox, ParcelError
+from pacsai.priors import Priors
 from pacsai.spool import Spool
 from pacsai.work import StudyWork
 from tests.phantoms import write_ct_series
@@ -37,7 +38,7 @@ def test_a_node_that_lost_its_lease_while_it_read_the_parcel_delivers_nothing(tm
     spool, outbox, archive = Spool(tmp_path), Outbox(tmp_path / "outbox"), tmp_path / "archive"
     files = write_ct_series(tmp_path / "ct")[:1]
     parcel = outbox.pack("p1", files, study_instance_uid="1.2", pipeline="toy", revision="r", summary={"objects": []})
-    work = StudyWork(site, spool, [], FolderArchive(archive), threading.Event(), lambda _: None)
+    work = StudyWork(site, spool, [], FolderArchive(archive), threading.Event(), lambda _: None, Priors(site, spool))
     work.check_lease = interrupt
     with pytest.raises(Interrupted):
         work.deliver("p1")

@@ -84,7 +84,7 @@ def test_a_hostile_study_is_planned_within_the_sites_bounds_and_told(tmp_path: P
         names = {"sop_class_uid": CTImageStorage, "sop_instance_uid": f"1.2.3.{number}", "study_instance_uid": "1.2.3"}
         syntax = {"transfer_syntax_uid": ExplicitVRLittleEndian}
         spool.receive(Arrival(**names, **syntax, dataset=plain[start:] + more), datetime.now(UTC))
-    work = StudyWork(site, spool, [], FolderArchive(tmp_path), threading.Event(), lambda _: None)
+    work = StudyWork(site, spool, [], FolderArchive(tmp_path), threading.Event(), lambda _: None, Priors(site, spool))
     assert work.plan("1.2.3", spool.revision("1.2.3")) == []
     told = spool.story_of("1.2.3").read()
     deep = [event for event in told if event["event"] == "noticed" and "sequences nest deeper" in event["reason"]]
