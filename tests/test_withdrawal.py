@@ -18,6 +18,7 @@ from pacsai.objects import seg, sr
 from pacsai.objects.common import NODE
 from pacsai.objects.write import encoded
 from pacsai.outbox import Outbox, Parcel
+from pacsai.priors import Priors
 from pacsai.spool import Arrival, Spool
 from pacsai.withdrawal import PART, Withdrawal, parcel_id
 from pacsai.work import StudyWork

@@ -15,6 +15,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from pacsai.archive.folder import FolderArchive
 from pacsai.config import Site
+from pacsai.priors import Priors
 from pacsai.spool import Arrival, Spool
 from pacsai.study.header import Room, read_header
 from pacsai.study.listed import listed
