@@ -1,0 +1,1 @@
+"""Lesions of the brain on MR, from whatever sequences arrived."""
