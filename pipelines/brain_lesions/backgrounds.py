@@ -79,7 +79,9 @@ def real_backgrounds(real: RealBrain) -> tuple[Array, Array]:
 def _tissues(images: Array, brain: Bools, sick: Bools) -> Array:
     """Return the shares of fluid, grey and white matter by distance to their mean signals in the healthy part."""
     # clipped, or the wide range of fluid would leave one class for grey and white together
-    features = np.stack([np.clip(images[1], -1.2, 1), 0.8 * np.clip(images[2], -1.2, 1), 0.5 * np.clip(images[3], -1, 1.5)])
+    features = np.stack(
+        [np.clip(images[1], -1.2, 1), 0.8 * np.clip(images[2], -1.2, 1), 0.5 * np.clip(images[3], -1, 1.5)]
+    )
     healthy = brain & ~sick & (depth_of(brain) > 3)
     seen = features[:, healthy].T[::7]
     order = np.percentile(seen[:, 0], (8, 40, 85))

@@ -78,7 +78,9 @@ def _answer(network: LesionNet, images: Tensor, present: Tensor) -> Tensor:
     return torch.sigmoid(logits.float())[0]
 
 
-def lesions(probability: Array, images: Mapping[str, Array], brain: Bools, threshold: float = THRESHOLD) -> NDArray[np.int32]:
+def lesions(
+    probability: Array, images: Mapping[str, Array], brain: Bools, threshold: float = THRESHOLD
+) -> NDArray[np.int32]:
     """Return the lesions numbered from 1 (0: none), int32 [k, j, i]; touching voxels (26 neighbours) are one lesion.
 
     Parameters

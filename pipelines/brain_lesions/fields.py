@@ -29,7 +29,9 @@ def along(axis: int, matrix: Array, array: Array) -> Array:
         flat = matrix @ array.reshape(array.shape[0], -1)
         return np.asarray(flat.reshape(-1, *array.shape[1:]), dtype=np.float32)
     if axis == 2:
-        return np.asarray((array.reshape(-1, array.shape[2]) @ matrix.T).reshape(*array.shape[:2], -1), dtype=np.float32)
+        return np.asarray(
+            (array.reshape(-1, array.shape[2]) @ matrix.T).reshape(*array.shape[:2], -1), dtype=np.float32
+        )
     return np.asarray(np.matmul(matrix, array), dtype=np.float32)
 
 

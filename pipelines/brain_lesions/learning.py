@@ -50,7 +50,7 @@ class Plan:
     """
 
     steps: int
-    batch: int = 4
+    batch: int = 6
     fresh: int = 2
     rate: float = 2e-3
     seed: int = 0
@@ -107,7 +107,9 @@ def overlap_loss(logits: Tensor, mask: Tensor, brain: Tensor) -> Tensor:
     return 2 * entropy / brain.sum().clamp_min(1) + 1 - dice
 
 
-def learn(network: LesionNet, examples: Examples, workers: int, kept: Path | None = None, minutes: float = 1e9) -> LesionNet:
+def learn(
+    network: LesionNet, examples: Examples, workers: int, kept: Path | None = None, minutes: float = 1e9
+) -> LesionNet:
     """Train `network` in place with one cycle of AdamW; return the average of its weights over the last steps.
 
     Parameters
@@ -154,7 +156,9 @@ def _taken_up(parts: dict[str, nn.Module], kept: Path | None) -> int:
     return int(state["step"])
 
 
-def _step(network: LesionNet, optimiser: torch.optim.Optimizer, images: Tensor, targets: Tensor, present: Tensor) -> float:
+def _step(
+    network: LesionNet, optimiser: torch.optim.Optimizer, images: Tensor, targets: Tensor, present: Tensor
+) -> float:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = network(images, present)
     loss = overlap_loss(logits[:, 0].float(), targets[:, 0], targets[:, 1])

@@ -1,7 +1,7 @@
 """Real brains for training: co-registered, skull-stripped NIfTI files and lesion masks of one frame, read with numpy alone.
 
-    open-ms/patient19/{flair,t1,t1post,t2,lesions}.nii.gz     images and mask, 1 mm
-    open-ms/lesions-only/*.nii.gz                             masks of others in the same frame (MNI, 1 mm)
+open-ms/patient19/{flair,t1,t1post,t2,lesions}.nii.gz     images and mask, 1 mm
+open-ms/lesions-only/*.nii.gz                             masks of others in the same frame (MNI, 1 mm)
 """
 
 from __future__ import annotations

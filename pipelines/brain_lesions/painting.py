@@ -75,7 +75,9 @@ def painted(rng: np.random.Generator, images: Array, tissues: Array, shape: Arra
         return images, mask
     solid = mask.astype(np.float32)
     inner = blurred(solid, look.border)
-    differing = np.exp(look.varying * smooth_noise(rng, mask.shape, float(rng.uniform(4, 10)))) * (0.75 + 0.5 * blurred(solid, 1.8))
+    differing = np.exp(look.varying * smooth_noise(rng, mask.shape, float(rng.uniform(4, 10)))) * (
+        0.75 + 0.5 * blurred(solid, 1.8)
+    )
     severe = np.exp(0.5 * smooth_noise(rng, mask.shape, 8.0))
     halo = look.halo * np.clip(blurred(solid, 3.0) * 1.6, 0, 1) * (1 - inner) * tissues[2]
     rise = differing * (inner + halo)

@@ -23,7 +23,7 @@ from pipelines.brain_lesions.fields import (
 from pipelines.brain_lesions.material import HIGHEST, LOWEST
 from pipelines.brain_lesions.painting import dirtied, painted, random_look
 
-SIZE = 64
+SIZE = 48
 HEALTHY_SHARE = 0.12
 """How often nothing is painted."""
 
@@ -147,7 +147,9 @@ def _scanned(rng: np.random.Generator, images: Array) -> Array:
     together = _slices(rng) if rng.random() < 0.35 else None
     out = np.empty_like(images)
     for n, image in enumerate(images):
-        axis, thickness = together if together and rng.random() < 0.8 else _slices(rng) if rng.random() < 0.15 else (0, 1.0)
+        axis, thickness = (
+            together if together and rng.random() < 0.8 else _slices(rng) if rng.random() < 0.15 else (0, 1.0)
+        )
         noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(
             rng.uniform(0, 0.35) if rng.random() < 0.7 else 0.05
         )

@@ -40,7 +40,12 @@ class BrainPhantom:
 
 
 def brain_phantom(
-    seed: int, *, lesions: int = 12, shape: tuple[int, int, int] = SHAPE, noise: float = 0.12, planted: Bools | None = None
+    seed: int,
+    *,
+    lesions: int = 12,
+    shape: tuple[int, int, int] = SHAPE,
+    noise: float = 0.12,
+    planted: Bools | None = None,
 ) -> BrainPhantom:
     """Return a generated brain; the same seed and shape give the same brain whatever lesions it has.
 
@@ -78,7 +83,9 @@ def lesion_shapes(rng: np.random.Generator, anatomy: Anatomy, count: int) -> Boo
     for at in places[rng.choice(len(places), count, p=odds / odds.sum())]:
         radii = float(np.clip(rng.lognormal(1.0, 0.45), 1.5, 8.0)) * rng.uniform(0.7, 1.4, 3)
         box = tuple(slice(max(0, int(c - 2 * r) - 2), int(c + 2 * r) + 3) for c, r in zip(at, radii, strict=True))
-        grid = np.meshgrid(*(np.arange(s.start, min(s.stop, n)) for s, n in zip(box, mask.shape, strict=True)), indexing="ij")
+        grid = np.meshgrid(
+            *(np.arange(s.start, min(s.stop, n)) for s, n in zip(box, mask.shape, strict=True)), indexing="ij"
+        )
         gap = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, at, radii, strict=True))
         mask[box] |= gap + 0.35 * smooth_noise(rng, gap.shape, 4.0) < 1
     return mask

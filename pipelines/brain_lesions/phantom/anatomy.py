@@ -23,7 +23,7 @@ VENTRICLE: tuple[tuple[Point, float], ...] = (
     ((23, 34, 6), 6.5),
     ((24, 48, 4), 3.0),
 )
-"""Middle line (z last turned first below) and radii of a lateral ventricle: frontal horn, body, atrium, occipital horn; x, y, z."""
+"""Middle line (x, y, z) and radii of a lateral ventricle: frontal horn, body, atrium, occipital horn."""
 TEMPORAL_HORN: tuple[tuple[Point, float], ...] = (((24, 34, 4), 5.0), ((30, 20, -10), 2.5), ((30, 4, -18), 2.0))
 
 
@@ -57,7 +57,7 @@ def build_anatomy(rng: np.random.Generator, shape: tuple[int, int, int] = SHAPE)
     fluid &= brain
     ribbon = float(rng.uniform(2.0, 3.6))
     near = ndimage.distance_transform_edt(~fluid | ventricles) <= ribbon
-    grey = near & ~fluid & ~ndimage.binary_dilation(ventricles, iterations=4)
+    grey = near & ~fluid & ~ndimage.binary_dilation(ventricles, iterations=5)
     grey &= ~_ball(at, (0, 26, -52), (11, 12, 34))
     deep = _deep(rng, at) & brain & ~fluid
     return _shared(brain, fluid, grey | deep, deep, ventricles & brain)
@@ -108,30 +108,33 @@ def _ventricles(rng: np.random.Generator, at: Array) -> Bools:
 def _outline(rng: np.random.Generator, at: Array) -> tuple[Bools, Bools]:
     """Return the cerebrum, and the whole brain with cerebellum and stem."""
     z, y, x = at
-    lift = np.where(z < -8, 1.0 + 0.35 * np.clip((-z - 8) / 40, 0, 1), 1.0)
-    round_ = (np.abs(x) / 66) ** 2.2 + (np.abs(y + 2) / 82) ** 2.2 + (np.abs(z - 2) * lift / 62) ** 2.2
-    rough = 0.05 * smooth_noise(rng, z.shape, 25.0)
-    cerebrum = (round_ + rough < 1) & ~((z < -12) & (y > 20) & (np.abs(x) < 45))
-    cerebrum &= ~((z < -30) & (np.abs(x) < 18)) & ~((z < -18) & (y < -22) & (np.abs(x) > 24) & (y < -38))
-    cerebellum = _ball(at, (0, 46, -40), (46, 26, 22), 2.4)
-    stem = _ball(at, (0, 16, -42), (12, 12, 40), 2.6)
+    lift = 1.0 + 0.3 * np.clip((-z - 5) / 40, 0, 1)
+    far = (np.abs(x) / 66) ** 2.2 + (np.abs(y + 2) / 82) ** 2.2 + (np.abs(z - 2) * lift / 62) ** 2.2
+    cut = (z < -22) & (y > 16) & (np.abs(x) < 48) | (z < -28) & (np.abs(x) < 20) | (z < -20) & (y < -36)
+    cerebrum = _rounded(rng, (far < 1) & ~cut, 4.0)
+    cerebellum = _rounded(rng, _ball(at, (0, 44, -36), (47, 28, 22), 2.4), 2.0)
+    stem = _rounded(rng, _ball(at, (0, 14, -38), (13, 13, 40), 2.6), 2.0)
     return cerebrum, cerebrum | cerebellum | stem
+
+
+def _rounded(rng: np.random.Generator, part: Bools, sigma: float) -> Bools:
+    rough = 0.12 * smooth_noise(rng, part.shape, 20.0)
+    return np.asarray(blurred(part.astype(np.float32), sigma) + rough * (sigma > 3) > 0.5, dtype=np.bool_)
 
 
 def _sulci(rng: np.random.Generator, at: Array, cerebrum: Bools, brain: Bools) -> Bools:
     """Return the fluid between the folds: thin sheets that reach in from the surface, and the fissures."""
     z, y, x = at
-    depth = ndimage.distance_transform_edt(brain)
-    wide = float(rng.uniform(0.06, 0.16))
-    folds = np.abs(smooth_noise(rng, z.shape, float(rng.uniform(9, 14))))
-    reach = 11 + 6 * smooth_noise(rng, z.shape, 20.0)
-    sheets = (folds < wide * (1.3 - depth / 25)) & (depth < reach)
+    depth = ndimage.distance_transform_edt(cerebrum)
+    wide = float(rng.uniform(0.12, 0.24))
+    folds = np.abs(smooth_noise(rng, z.shape, float(rng.uniform(10, 14))))
+    reach = 15 + 6 * smooth_noise(rng, z.shape, 20.0)
+    sheets = (folds < wide * (1.2 - depth / 30)) & (depth < reach) & cerebrum
     fine = np.abs(np.sin(z * 0.9 + 0.8 * smooth_noise(rng, z.shape, 15.0) + 0.02 * y * y / 10)) < 0.18
-    folia = fine & (depth < 9) & ~cerebrum
-    between = (np.abs(x) < rng.uniform(0.5, 1.6)) & (z - 20 + 0.012 * (y + 2) ** 2 > 0) | (np.abs(x) < 1.0) & (y < -48)
-    sylvian = (np.abs(z + 4 - 0.15 * y) < 1.4) & (np.abs(x) > 38) & (np.abs(y + 8) < 30)
+    folia = fine & (ndimage.distance_transform_edt(brain) < 9) & ~cerebrum & (np.abs(x) > 12)
+    between = (np.abs(x) < rng.uniform(0.4, 1.2)) & (z - 20 + 0.012 * (y + 2) ** 2 > 0) | (np.abs(x) < 0.8) & (y < -48)
     gap = (brain & ~cerebrum) & (ndimage.distance_transform_edt(~cerebrum) < 1.5) & (np.abs(x) > 10)
-    return np.asarray(brain & (sheets & cerebrum | folia & (np.abs(x) > 12) | between | sylvian | gap), dtype=np.bool_)
+    return np.asarray(brain & (sheets | folia | between | gap), dtype=np.bool_)
 
 
 def _deep(rng: np.random.Generator, at: Array) -> Bools:
