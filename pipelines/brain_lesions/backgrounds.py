@@ -29,7 +29,7 @@ class Background:
     Attributes
     ----------
     channels : float16 [9, k, j, i]
-        Four images in the order of `SEQUENCES` (any linear scale; 0 outside the brain), shares of cerebrospinal fluid, grey and
+        Four images in the order of `SEQUENCES` (any linear scale; 0 outside the brain), shares of fluid, grey and
         white matter, depth (mm inside the brain's border, negative outside), lesions that are in the images.
     sample : float32 [7, n]
         Images and tissues of voxels drawn from the whole brain: what a patch is normalised by.
@@ -101,13 +101,13 @@ def _healed(images: Array, tissues: Array, sick: Bools, brain: Bools) -> Array:
     weight = white.astype(np.float32)
     share = np.clip(2 * blurred(sick.astype(np.float32), 0.8) - 0.2, 0, 1)
     share = np.where(sick, np.maximum(share, 0.5), 0)
-    healed = images.copy()
+    healed = np.array(images, dtype=np.float32)
     for n, image in enumerate(images):
         near, far = (_mean_around(image, weight, sigma) for sigma in (4.0, 12.0))
         base = np.where(near[1] > 0.05, near[0], far[0])
         grain = blurred(rng.standard_normal(image.shape, dtype=np.float32), 0.6)
         level = 0.6 * float(np.std((image - near[0])[white])) / float(grain.std())  # part of it is structure, not grain
-        healed[n] = image * (1 - share) + (base + grain * level) * share
+        healed[n] = image * (1 - share) + (base + grain * np.float32(level)) * share
     return healed
 
 

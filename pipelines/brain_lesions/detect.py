@@ -87,10 +87,14 @@ def lesions(
     ----------
     probability : float32 [k, j, i]
         Of class lesion, from `probabilities`.
+    images : float32 [k, j, i] by sequence name
+        As given to `probabilities`: what is darker on FLAIR than the brain's median is no lesion.
     """
     labels, n = ndimage.label((probability > threshold) & brain, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=n + 1)
     sizes[0] = 0
-    kept = np.zeros(n + 1, dtype=np.int32)
-    kept[sizes >= MIN_VOXELS] = np.arange(1, int((sizes >= MIN_VOXELS).sum()) + 1)
-    return kept[labels].astype(np.int32)
+    light = np.bincount(labels.ravel(), weights=images["FLAIR"].ravel(), minlength=n + 1)
+    wanted = (sizes >= MIN_VOXELS) & (light > 0)
+    numbers = np.zeros(n + 1, dtype=np.int32)
+    numbers[wanted] = np.arange(1, int(wanted.sum()) + 1)
+    return np.asarray(numbers[labels], dtype=np.int32)

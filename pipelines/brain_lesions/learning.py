@@ -22,11 +22,12 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from pipelines.brain_lesions.backgrounds import Background
-from pipelines.brain_lesions.net import LesionNet
+from pipelines.brain_lesions.net import LesionNet, save_network
 from pipelines.brain_lesions.patches import SIZE, make_patch, random_presence
 
 Example = tuple[Tensor, Tensor]
 KEPT = 160
+LOOK_EVERY = 500
 AVERAGED = 0.995
 """How slowly the averaged weights, those that are kept in the end, follow."""
 
@@ -75,10 +76,10 @@ class Examples(Dataset[Example]):
         return torch.from_numpy(patch.images), torch.from_numpy(np.stack([patch.mask, patch.brain]).astype(np.float32))
 
 
-def batches(loader: Iterator[Example], plan: Plan, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield images, targets and present sequences of each step from `first`: some new examples, some seen before."""
+def batches(loader: Iterator[Example], plan: Plan) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield images, targets and present sequences of each step: some new examples, some seen before."""
     seen: deque[Example] = deque(maxlen=KEPT)
-    for step in range(first, plan.steps):
+    for step in range(plan.steps):
         rng = np.random.default_rng([plan.seed, step, 1])
         fresh = [(images[0], target[0]) for images, target in (next(loader) for _ in range(plan.fresh))]
         seen.extend(fresh)
@@ -101,21 +102,19 @@ def _varied(rng: np.random.Generator, example: Example) -> Example:
 
 def overlap_loss(logits: Tensor, mask: Tensor, brain: Tensor) -> Tensor:
     """Return cross entropy plus one minus Dice (of the whole batch) inside the brain."""
-    entropy = functional.binary_cross_entropy_with_logits(logits, mask, weight=brain * (1 + mask), reduction="sum")
+    entropy = functional.binary_cross_entropy_with_logits(logits, mask, weight=brain, reduction="sum")
     share = torch.sigmoid(logits) * brain
     dice = (2 * (share * mask).sum() + 50) / (share.sum() + (mask * brain).sum() + 50)
     return 2 * entropy / brain.sum().clamp_min(1) + 1 - dice
 
 
-def learn(
-    network: LesionNet, examples: Examples, workers: int, kept: Path | None = None, minutes: float = 1e9
-) -> LesionNet:
+def learn(network: LesionNet, examples: Examples, workers: int, work: Path | None = None) -> LesionNet:
     """Train `network` in place with one cycle of AdamW; return the average of its weights over the last steps.
 
     Parameters
     ----------
-    kept : Path, optional
-        Where the state is written when `minutes` are over, and taken up again from; for trials.
+    work : Path, optional
+        Folder into which the averaged weights are written now and then, for a look in between.
     """
     plan = examples.plan
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -123,37 +122,18 @@ def learn(
     averaged = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=plan.steps + 1, pct_start=0.1)
-    parts = {"network": network, "averaged": averaged, "optimiser": optimiser, "schedule": schedule}
-    first = _taken_up(parts, kept)
-    loader = DataLoader(
-        torch.utils.data.Subset(examples, range(first * plan.fresh, len(examples))),
-        num_workers=workers,
-        prefetch_factor=8 if workers else None,
-    )
+    loader = DataLoader(examples, num_workers=workers, prefetch_factor=8 if workers else None)
     losses: list[float] = []
     began = time.monotonic()
-    step = first
-    for images, targets, present in batches(iter(loader), plan, first):
+    for step, (images, targets, present) in enumerate(batches(iter(loader), plan), start=1):
         losses.append(_step(network, optimiser, images, targets, present))
         schedule.step()
-        _follow(averaged, network, min(AVERAGED, (1 + step) / (10 + step)))
-        step += 1
+        _follow(averaged, network, min(AVERAGED, step / (9 + step)))
         if step % 50 == 0 or step == plan.steps:
             tell(f"{step}/{plan.steps} loss {np.mean(losses[-50:]):.4f} {time.monotonic() - began:.0f} s")
-        if time.monotonic() - began > 60 * minutes:
-            break
-    if kept:
-        torch.save({"step": step, **{name: part.state_dict() for name, part in parts.items()}}, kept)
+        if work and step % LOOK_EVERY == 0:
+            save_network(averaged, work / f"step-{step}.safetensors", {})
     return averaged.eval()
-
-
-def _taken_up(parts: dict[str, nn.Module], kept: Path | None) -> int:
-    if kept is None or not kept.exists():
-        return 0
-    state = torch.load(kept, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return int(state["step"])
 
 
 def _step(

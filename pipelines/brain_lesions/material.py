@@ -1,4 +1,4 @@
-"""Real brains for training: co-registered, skull-stripped NIfTI files and lesion masks of one frame, read with numpy alone.
+"""Real brains for training: co-registered, skull-stripped NIfTI files and lesion masks of one frame.
 
 open-ms/patient19/{flair,t1,t1post,t2,lesions}.nii.gz     images and mask, 1 mm
 open-ms/lesions-only/*.nii.gz                             masks of others in the same frame (MNI, 1 mm)
@@ -27,7 +27,7 @@ _TYPES = {2: np.uint8, 4: np.int16, 8: np.int32, 16: np.float32, 64: np.float64,
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealBrain:
-    """One patient and what others had in the same frame; all [k, j, i], 1 mm, i to the left, j to the back, k to the head.
+    """One patient, and what others had in the same frame; all [k, j, i] of 1 mm, to the head, the back and the left.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ def read_nifti(path: Path) -> Array:
     slope, shift = struct.unpack("<2f", data[112:120])
     array = array * slope + shift if slope else array
     flips = [sign < 0 for sign in _signs(data, path.name)]
-    # NIfTI's world runs to the right... of the reader: +x left to right, +y to the front; DICOM's the other way
+    # NIfTI's world has +x to the right and +y to the front, DICOM's to the left and to the back
     order = (flips[2], not flips[1], not flips[0])
     return np.ascontiguousarray(array[tuple(slice(None, None, -1) if f else slice(None) for f in order)])
 

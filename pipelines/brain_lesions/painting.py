@@ -1,7 +1,7 @@
 """Lesions painted into brains, and what only looks like one.
 
-All functions take images float32 [4, k, j, i] in the order of `net.SEQUENCES`, in units of robust spreads of the brain, and tissue
-shares float32 [3, k, j, i] (fluid, grey, white).
+All functions take images float32 [4, k, j, i] in the order of `net.SEQUENCES`, in robust spreads of the brain, and
+tissue shares float32 [3, k, j, i] (fluid, grey, white).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Look:
 
 def random_look(rng: np.random.Generator) -> Look:
     """Return the look of one patient's lesions, faint to glaring."""
-    flair = float(np.clip(rng.lognormal(0.42, 0.42), 0.6, 4.5))
+    flair = float(np.clip(rng.lognormal(0.55, 0.38), 0.8, 4.5))
     severity = float(rng.uniform(0.2, 1.2))
     return Look(
         flair=flair,
@@ -59,7 +59,7 @@ def random_look(rng: np.random.Generator) -> Look:
 
 def home(tissues: Array) -> Array:
     """Return where lesions may lie, 0 to 1: white matter, its rim, and now and then grey matter behind it."""
-    return np.clip(1.9 * blurred(tissues[2], 1.0) - 1.5 * tissues[0], 0, 1)
+    return np.asarray(np.clip(1.9 * blurred(tissues[2], 1.0) - 1.5 * tissues[0], 0, 1), dtype=np.float32)
 
 
 def painted(rng: np.random.Generator, images: Array, tissues: Array, shape: Array, look: Look) -> tuple[Array, Bools]:
@@ -74,7 +74,8 @@ def painted(rng: np.random.Generator, images: Array, tissues: Array, shape: Arra
     if not mask.any():
         return images, mask
     solid = mask.astype(np.float32)
-    inner = blurred(solid, look.border)
+    # readers draw a little inside the half of the rise
+    inner = np.clip(blurred(solid, look.border) * np.float32(rng.uniform(1.0, 1.5)), 0, 1)
     differing = np.exp(look.varying * smooth_noise(rng, mask.shape, float(rng.uniform(4, 10)))) * (
         0.75 + 0.5 * blurred(solid, 1.8)
     )
@@ -111,17 +112,17 @@ def _with_uptake(rng: np.random.Generator, images: Array, solid: Array, inner: A
 
 
 def dirtied(rng: np.random.Generator, images: Array, tissues: Array) -> Array:
-    """Return the images with what readers do not mark: hazy white matter, bright cortex, perivascular spaces, bright rims."""
+    """Return the images with what readers do not mark: haze, bright cortex, perivascular spaces, bright rims."""
     out = images.copy()
     shape = images.shape[1:]
     if rng.random() < 0.5:
         haze = np.clip(smooth_noise(rng, shape, float(rng.uniform(8, 24))) - 0.3, 0, 1.5) * tissues[2]
-        rise = float(rng.uniform(0.1, 0.6))
+        rise = float(rng.uniform(0.1, 0.9))
         for n, share in ((FLAIR, 1.0), (T2, 0.6), (T1, -0.3), (T1C, -0.3)):
             out[n] += haze * rise * share
-    if rng.random() < 0.5:
+    if rng.random() < 0.65:
         bright = np.clip(smooth_noise(rng, shape, float(rng.uniform(5, 14))), 0, 2) * tissues[1]
-        out[FLAIR] += bright * float(rng.uniform(0.2, 1.0))
+        out[FLAIR] += bright * float(rng.uniform(0.2, 1.4))
     if rng.random() < 0.3:
         spaces = np.clip(blurred(rng.standard_normal(shape, dtype=np.float32), 0.8) * 4 - 2.2, 0, 1) * tissues[2]
         for n, rise in ((FLAIR, -0.5), (T2, 2.5), (T1, -0.8), (T1C, -0.8)):

@@ -75,9 +75,9 @@ def make_patch(rng: np.random.Generator, background: Background, library: NDArra
 
 
 def random_presence(rng: np.random.Generator) -> Bools:
-    """Return which sequences are there: all in 40 %, FLAIR alone in 25 %, else any."""
+    """Return which sequences are there: all in 30 %, FLAIR alone in 20 %, else any."""
     draw = rng.random()
-    others = np.ones(3, np.bool_) if draw < 0.4 else np.zeros(3, np.bool_) if draw < 0.65 else rng.random(3) < 0.5
+    others = np.ones(3, np.bool_) if draw < 0.3 else np.zeros(3, np.bool_) if draw < 0.5 else rng.random(3) < 0.5
     return np.concatenate([[True], others])
 
 
@@ -85,7 +85,7 @@ def _middle(rng: np.random.Generator, background: Background, shape: NDArray[np.
     """Return the patch's middle: near a lesion of the mask mostly, else anywhere in the brain."""
     places = np.argwhere(shape[0]) if rng.random() < 0.7 else np.zeros((0, 3))
     if len(places) == 0:
-        return rng.uniform(0.2, 0.8, 3) * np.array(background.channels.shape[1:])
+        return np.asarray(rng.uniform(0.2, 0.8, 3) * np.array(background.channels.shape[1:]), dtype=np.float64)
     return np.asarray(places[rng.integers(len(places))] + rng.uniform(-16, 16, 3), dtype=np.float64)
 
 
@@ -144,7 +144,7 @@ def remixed(rng: np.random.Generator, images: Array, tissues: Array, sample: Arr
 def _scanned(rng: np.random.Generator, images: Array) -> Array:
     """Return the images as a scanner gives them: noise, blur, slices, and a shift against FLAIR."""
     size = images.shape[1]
-    together = _slices(rng) if rng.random() < 0.35 else None
+    together = _slices(rng) if rng.random() < 0.4 else None
     out = np.empty_like(images)
     for n, image in enumerate(images):
         axis, thickness = (

@@ -2,8 +2,8 @@
 
     python -m pipelines.brain_lesions.train --real DIR --out weights.safetensors
 
-DIR holds `patient19` and `lesions-only` of open-ms (see `material.py`); without it only generated brains are used. Seeded:
-the same files and seed give the same examples in the same order. Progress goes to stderr. Ends with a check on
+DIR holds `patient19` and `lesions-only` of open-ms (see `material.py`); without it only generated brains are used.
+Seeded: the same files and seed give the same examples in the same order. Progress goes to stderr. Ends with a check on
 generated brains of other seeds, and fails, writing nothing, when that falls below a floor.
 """
 
@@ -80,7 +80,7 @@ def train(plan: Plan, real: Path | None, work: Path, phantoms: int, workers: int
     shares = np.array([SHARES[kind] / kinds.count(kind) for kind in kinds])
     backgrounds = [open_background(work / f"{n}-{kind}.npy") for n, kind in enumerate(kinds)]
     examples = Examples(backgrounds, shares / shares.sum(), np.load(work / "masks.npy", mmap_mode="r"), plan)
-    return learn(LesionNet(), examples, workers)
+    return learn(LesionNet(), examples, workers, work)
 
 
 def _made(brain: RealBrain | None, shape: tuple[int, int, int], work: Path, phantoms: int, workers: int) -> list[str]:

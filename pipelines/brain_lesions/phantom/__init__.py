@@ -1,4 +1,4 @@
-"""Generated heads with known lesions: what the network learns from beside a real brain, and what tests measure against."""
+"""Generated brains with known lesions: the network learns from them beside a real one, tests measure on them."""
 
 from __future__ import annotations
 
@@ -83,9 +83,7 @@ def lesion_shapes(rng: np.random.Generator, anatomy: Anatomy, count: int) -> Boo
     for at in places[rng.choice(len(places), count, p=odds / odds.sum())]:
         radii = float(np.clip(rng.lognormal(1.0, 0.45), 1.5, 8.0)) * rng.uniform(0.7, 1.4, 3)
         box = tuple(slice(max(0, int(c - 2 * r) - 2), int(c + 2 * r) + 3) for c, r in zip(at, radii, strict=True))
-        grid = np.meshgrid(
-            *(np.arange(s.start, min(s.stop, n)) for s, n in zip(box, mask.shape, strict=True)), indexing="ij"
-        )
-        gap = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, at, radii, strict=True))
+        grid = np.indices(mask[box].shape) + np.array([s.start for s in box]).reshape(3, 1, 1, 1)
+        gap = (((grid - at.reshape(3, 1, 1, 1)) / radii.reshape(3, 1, 1, 1)) ** 2).sum(axis=0)
         mask[box] |= gap + 0.35 * smooth_noise(rng, gap.shape, 4.0) < 1
     return mask

@@ -6,6 +6,7 @@ Millimetres from the middle of the brain: z to the head, y to the back, x to the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -84,13 +85,13 @@ def _chain(at: Array, points: tuple[tuple[Point, float], ...], side: int, size: 
     """Return the voxels within the radii of a line of points, on one side."""
     z, y, x = at
     inside = np.zeros(z.shape, dtype=np.bool_)
-    for (p, r), (q, s) in zip(points[:-1], points[1:], strict=True):
+    for (p, r), (q, s) in pairwise(points):
         a, b = np.array([side * p[0], p[1], p[2]]), np.array([side * q[0], q[1], q[2]])
         d = b - a
         t = np.clip(((x - a[0]) * d[0] + (y - a[1]) * d[1] + (z - a[2]) * d[2]) / float(d @ d), 0, 1)
         far = (x - a[0] - t * d[0]) ** 2 + (y - a[1] - t * d[1]) ** 2 + (z - a[2] - t * d[2]) ** 2
         inside |= far < (size * (r + t * (s - r))) ** 2
-    return inside
+    return np.asarray(inside, dtype=np.bool_)
 
 
 def _ventricles(rng: np.random.Generator, at: Array) -> Bools:

@@ -1,4 +1,4 @@
-"""What MR sequences show of a generated brain: contrasts drawn at random, and structures that only look like lesions."""
+"""What MR sequences show of a generated brain: contrasts drawn at random, and what only looks like a lesion."""
 
 from __future__ import annotations
 

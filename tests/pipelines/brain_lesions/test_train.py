@@ -75,7 +75,7 @@ def test_a_tiny_training_learns_from_phantoms_and_repeats(tmp_path: Path) -> Non
 def test_an_untrained_network_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.brain_lesions.train.CHECK_SEEDS", (800,))
     torch.manual_seed(0)
-    with pytest.raises(RuntimeError, match="training failed its check: mean Dice 0.0"):
+    with pytest.raises(RuntimeError, match=r"training failed its check: mean Dice 0\.0"):
         check(LesionNet().eval())
 
 
