@@ -1,1 +1,1 @@
-"""Lesions of the brain on MR, from whatever sequences arrived."""
+"""Brain lesions on MR: white-matter lesions and tumour, from whatever sequences arrived."""
