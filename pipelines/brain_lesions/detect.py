@@ -6,6 +6,7 @@ Works on plain arrays on the model grid (1 mm, [k, j, i]); knows nothing of DICO
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -17,12 +18,31 @@ from torch import Tensor
 from pipelines.brain_lesions.fields import Array, Bools
 from pipelines.brain_lesions.net import CLASSES, SEQUENCES, LesionNet
 
-THRESHOLD = 0.5
-"""The shipped operating point, chosen on phantoms and patient19."""
-MIN_VOXELS = 10
-"""Smaller lesions are left out (1 mm3 each)."""
 WINDOW = 96
 STEP = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What counts as a lesion (`choose.py` measures these).
+
+    Attributes
+    ----------
+    threshold : float
+        Least probability of its voxels.
+    min_voxels : int
+        Least size, in voxels of 1 mm3.
+    peak : float
+        Least probability of its most probable voxel.
+    """
+
+    threshold: float = 0.5
+    min_voxels: int = 10
+    peak: float = 0.8
+
+
+SHIPPED = Rule()
+"""The operating point, chosen on patient19, variants of it, and generated brains."""
 
 
 def probabilities(images: Mapping[str, Array], brain: Bools, network: LesionNet) -> dict[str, Array]:
@@ -78,9 +98,7 @@ def _answer(network: LesionNet, images: Tensor, present: Tensor) -> Tensor:
     return torch.sigmoid(logits.float())[0]
 
 
-def lesions(
-    probability: Array, images: Mapping[str, Array], brain: Bools, threshold: float = THRESHOLD
-) -> NDArray[np.int32]:
+def lesions(probability: Array, images: Mapping[str, Array], brain: Bools, rule: Rule = SHIPPED) -> NDArray[np.int32]:
     """Return the lesions numbered from 1 (0: none), int32 [k, j, i]; touching voxels (26 neighbours) are one lesion.
 
     Parameters
@@ -90,11 +108,12 @@ def lesions(
     images : float32 [k, j, i] by sequence name
         As given to `probabilities`: what is darker on FLAIR than the brain's median is no lesion.
     """
-    labels, n = ndimage.label((probability > threshold) & brain, np.ones((3, 3, 3)))
+    labels, n = ndimage.label((probability > rule.threshold) & brain, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=n + 1)
-    sizes[0] = 0
     light = np.bincount(labels.ravel(), weights=images["FLAIR"].ravel(), minlength=n + 1)
-    wanted = (sizes >= MIN_VOXELS) & (light > 0)
+    peaks = np.asarray(ndimage.maximum(probability, labels, np.arange(n + 1)))
+    wanted = (sizes >= rule.min_voxels) & (light > 0) & (peaks >= rule.peak)
+    wanted[0] = False
     numbers = np.zeros(n + 1, dtype=np.int32)
     numbers[wanted] = np.arange(1, int(wanted.sum()) + 1)
     return np.asarray(numbers[labels], dtype=np.int32)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.brain_lesions.detect import MIN_VOXELS, lesions, probabilities
+from pipelines.brain_lesions.detect import SHIPPED, lesions, probabilities
 from pipelines.brain_lesions.net import LesionNet
 
 SHAPE = (50, 110, 130)
@@ -64,5 +64,5 @@ def test_lesions_are_numbered_and_small_ones_left_out(brain: np.ndarray) -> None
     assert found.dtype == np.int32
     assert sorted(np.unique(found)) == [0, 1, 2]
     assert found[21, 21, 21] != found[31, 61, 61]
-    assert min(np.bincount(found.ravel())[1:]) >= MIN_VOXELS
+    assert min(np.bincount(found.ravel())[1:]) >= SHIPPED.min_voxels
     assert found[15, 90, 90] == 0
