@@ -70,10 +70,8 @@ def real_backgrounds(real: RealBrain) -> tuple[Array, Array]:
     whole[2] = whole[2] * (1 - share) + share
     depth = depth_of(real.brain)[None]
     truth = real.truth.astype(np.float32)[None]
-    return (
-        np.concatenate([images, whole, depth, truth]),
-        np.concatenate([healed, whole, depth, np.zeros_like(truth)]),
-    )
+    sick_one = np.concatenate([images, whole, depth, truth]).astype(np.float32)
+    return sick_one, np.concatenate([healed, whole, depth, np.zeros_like(truth)]).astype(np.float32)
 
 
 def _tissues(images: Array, brain: Bools, sick: Bools) -> Array:
@@ -108,7 +106,7 @@ def _healed(images: Array, tissues: Array, sick: Bools, brain: Bools) -> Array:
         grain = blurred(rng.standard_normal(image.shape, dtype=np.float32), 0.6)
         level = 0.6 * float(np.std((image - near[0])[white])) / float(grain.std())  # part of it is structure, not grain
         healed[n] = image * (1 - share) + (base + grain * np.float32(level)) * share
-    return healed
+    return np.asarray(healed, dtype=np.float32)
 
 
 def _mean_around(image: Array, weight: Array, sigma: float) -> tuple[Array, Array]:
