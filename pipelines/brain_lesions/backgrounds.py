@@ -64,7 +64,7 @@ def real_backgrounds(real: RealBrain) -> tuple[Array, Array]:
     grown = np.asarray(ndimage.binary_dilation(real.truth, iterations=2), dtype=np.bool_)
     tissues = _tissues(images, real.brain, grown)
     sick = grown & ((tissues[0] < 0.5) | real.truth)
-    healed, whole = _healed(images, tissues, sick, real.brain), tissues.copy()
+    healed, whole = _healed(images, tissues, sick, real.brain), np.array(tissues)
     share = np.clip(2 * blurred(sick.astype(np.float32), 0.8) - 0.2, 0, 1) * sick
     whole[:2] *= 1 - share
     whole[2] = whole[2] * (1 - share) + share
@@ -111,4 +111,4 @@ def _healed(images: Array, tissues: Array, sick: Bools, brain: Bools) -> Array:
 
 def _mean_around(image: Array, weight: Array, sigma: float) -> tuple[Array, Array]:
     total = blurred(weight, sigma)
-    return blurred(image * weight, sigma) / np.maximum(total, 1e-4), total
+    return np.asarray(blurred(image * weight, sigma) / np.maximum(total, 1e-4), dtype=np.float32), total
