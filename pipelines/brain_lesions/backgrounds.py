@@ -64,16 +64,14 @@ def real_backgrounds(real: RealBrain) -> tuple[Array, Array]:
     grown = np.asarray(ndimage.binary_dilation(real.truth, iterations=2), dtype=np.bool_)
     tissues = _tissues(images, real.brain, grown)
     sick = grown & ((tissues[0] < 0.5) | real.truth)
-    healed, whole = _healed(images, tissues, sick, real.brain), tissues.copy()
+    healed, whole = _healed(images, tissues, sick, real.brain), np.array(tissues)
     share = np.clip(2 * blurred(sick.astype(np.float32), 0.8) - 0.2, 0, 1) * sick
     whole[:2] *= 1 - share
     whole[2] = whole[2] * (1 - share) + share
     depth = depth_of(real.brain)[None]
     truth = real.truth.astype(np.float32)[None]
-    return (
-        np.concatenate([images, whole, depth, truth]),
-        np.concatenate([healed, whole, depth, np.zeros_like(truth)]),
-    )
+    sick_one = np.concatenate([images, whole, depth, truth]).astype(np.float32)
+    return sick_one, np.concatenate([healed, whole, depth, np.zeros_like(truth)]).astype(np.float32)
 
 
 def _tissues(images: Array, brain: Bools, sick: Bools) -> Array:
@@ -108,9 +106,9 @@ def _healed(images: Array, tissues: Array, sick: Bools, brain: Bools) -> Array:
         grain = blurred(rng.standard_normal(image.shape, dtype=np.float32), 0.6)
         level = 0.6 * float(np.std((image - near[0])[white])) / float(grain.std())  # part of it is structure, not grain
         healed[n] = image * (1 - share) + (base + grain * np.float32(level)) * share
-    return healed
+    return np.asarray(healed, dtype=np.float32)
 
 
 def _mean_around(image: Array, weight: Array, sigma: float) -> tuple[Array, Array]:
     total = blurred(weight, sigma)
-    return blurred(image * weight, sigma) / np.maximum(total, 1e-4), total
+    return np.asarray(blurred(image * weight, sigma) / np.maximum(total, 1e-4), dtype=np.float32), total

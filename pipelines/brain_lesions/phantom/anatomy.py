@@ -103,7 +103,8 @@ def _ventricles(rng: np.random.Generator, at: Array) -> Bools:
     rough = smooth_noise(rng, at.shape[1:], 12.0)
     together = np.logical_or.reduce(parts)
     soft = blurred(together.astype(np.float32), 1.5) + 0.06 * rough
-    return np.asarray(soft > 0.5, dtype=np.bool_) & (np.abs(at[2]) > float(rng.uniform(0.4, 1.2))) | parts[0] | parts[1]
+    beside_the_septum = np.abs(at[2]) > float(rng.uniform(0.4, 1.2))
+    return np.asarray((soft > 0.5) & beside_the_septum | parts[0] | parts[1], dtype=np.bool_)
 
 
 def _outline(rng: np.random.Generator, at: Array) -> tuple[Bools, Bools]:
