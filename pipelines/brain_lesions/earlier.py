@@ -47,7 +47,7 @@ def compared(current: Read, prior: Prior, network: LesionNet) -> Comparison:
     before = read(Sequences(prior.volumes, prior.reference), network, current.rule)
     found = _registered(current, before)
     pair = _pair(current, before, found)
-    known = moved(prior.known, np.linalg.inv(found.matrix))
+    known = moved(prior.known, np.asarray(np.linalg.inv(found.matrix), np.float64))
     prior_mm3 = sum(one.volume_mm3 for one in measures(pair.prior, pair).values())
     remarks = tuple(f"earlier study: {remark}" for remark in before.prepared.remarks)
     return Comparison(follow(pair, known), prior_mm3, remarks)
