@@ -1,4 +1,4 @@
-"""Choose the operating point: threshold, least size and least peak of a lesion, without the validation patient.
+"""Choose the operating point: threshold, least peak and least rise of a lesion, without the validation patient.
 
     python -m pipelines.brain_lesions.choose --real DIR --weights weights.safetensors
 
@@ -27,9 +27,9 @@ from pipelines.brain_lesions.net import SEQUENCES, load_network
 from pipelines.brain_lesions.painting import dirtied, painted, random_look
 from pipelines.brain_lesions.phantom import brain_phantom
 
-THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
-SIZES = (5, 10, 20)
-PEAKS = (0.0, 0.8, 0.9, 0.95)
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
+PEAKS = (0.0, 0.9)
+RISES = (0.0, 0.3, 0.4, 0.5)
 SUBSETS = (SEQUENCES, ("FLAIR",), ("FLAIR", "T1"), SEQUENCES, ("FLAIR", "T2"))
 TOUCHING = np.ones((3, 3, 3))
 
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", required=True, type=Path)
     parser.add_argument("--weights", required=True, type=Path)
-    parser.add_argument("--variants", type=int, default=10)
+    parser.add_argument("--variants", type=int, default=8)
     parser.add_argument("--generated", type=int, default=4)
     options = parser.parse_args(arguments)
     torch.set_num_threads(2)
@@ -91,14 +91,15 @@ def main(arguments: list[str] | None = None) -> None:
     real = read_brain(options.real / "patient19", options.real / "lesions-only")
     cases = [*variants(real, options.variants), *generated(options.generated)]
     answers = [probabilities(case.images, case.brain, network)["lesion"] for case in cases]
-    for threshold, size, peak in product(THRESHOLDS, SIZES, PEAKS):
-        rule = Rule(threshold, size, peak)
-        sys.stdout.write(f"threshold {threshold} size {size} peak {peak}: {_line(cases, answers, rule)}\n")
+    for threshold, peak, rise in product(THRESHOLDS, PEAKS, RISES):
+        rule = Rule(threshold, peak=peak, rise=rise)
+        sys.stdout.write(f"threshold {threshold} peak {peak} rise {rise}: {_line(cases, answers, rule)}\n")
 
 
 def _line(cases: list[Case], answers: list[Array], rule: Rule) -> str:
     """Return what a rule makes of the cases, in words."""
-    rows, false_ml = [], []
+    rows: list[tuple[float, float, float]] = []
+    false_ml: list[float] = []
     for case, answer in zip(cases, answers, strict=True):
         labels = lesions(answer, case.images, case.brain, rule)
         row = scored(labels > 0, labels, case.truth)
@@ -108,7 +109,8 @@ def _line(cases: list[Case], answers: list[Array], rule: Rule) -> str:
             false_ml.append(row[2])
     dice, f1, over = np.mean(rows, axis=0)
     worst = max(false_ml, default=0.0)
-    return f"Dice {dice:.3f}, lesion F1 {f1:.3f}, volume {100 * over:+.0f} %, false in healthy {worst:.2f} mL"
+    real = f"patient19 {rows[0][0]:.3f}, {rows[0][1]:.3f}, {100 * rows[0][2]:+.0f} %"
+    return f"Dice {dice:.3f}, F1 {f1:.3f}, volume {100 * over:+.0f} % ({real}), false in healthy {worst:.2f} mL"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ from pipelines.brain_lesions.net import CLASSES, SEQUENCES, LesionNet
 
 WINDOW = 96
 STEP = 64
+TOUCHING = np.ones((3, 3, 3))
+REACH, MIN_RING = 5, 20
+"""How far around a lesion the white matter is measured (voxels), and on how many voxels at least."""
+SURELY_NONE, FLUID = 0.1, -1.5
+"""Probability below which a voxel is no lesion, normalised FLAIR below which it is fluid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,14 @@ class Rule:
         Least size, in voxels of 1 mm3.
     peak : float
         Least probability of its most probable voxel.
+    rise : float
+        Least brightness on FLAIR of its voxels: this part of the way from the white matter around to its brightest.
     """
 
     threshold: float = 0.5
     min_voxels: int = 10
-    peak: float = 0.8
+    peak: float = 0.9
+    rise: float = 0.4
 
 
 SHIPPED = Rule()
@@ -108,7 +116,8 @@ def lesions(probability: Array, images: Mapping[str, Array], brain: Bools, rule:
     images : float32 [k, j, i] by sequence name
         As given to `probabilities`: what is darker on FLAIR than the brain's median is no lesion.
     """
-    labels, n = ndimage.label((probability > rule.threshold) & brain, np.ones((3, 3, 3)))
+    mask = _trimmed((probability > rule.threshold) & brain, probability, images["FLAIR"], brain, rule.rise)
+    labels, n = ndimage.label(mask, TOUCHING)
     sizes = np.bincount(labels.ravel(), minlength=n + 1)
     light = np.bincount(labels.ravel(), weights=images["FLAIR"].ravel(), minlength=n + 1)
     peaks = np.asarray(ndimage.maximum(probability, labels, np.arange(n + 1)))
@@ -117,3 +126,21 @@ def lesions(probability: Array, images: Mapping[str, Array], brain: Bools, rule:
     numbers = np.zeros(n + 1, dtype=np.int32)
     numbers[wanted] = np.arange(1, int(wanted.sum()) + 1)
     return np.asarray(numbers[labels], dtype=np.int32)
+
+
+def _trimmed(mask: Bools, probability: Array, flair: Array, brain: Bools, rise: float) -> Bools:
+    """Return the mask without the faint rim of each lesion: the network's outlines are wider than readers' are."""
+    if rise <= 0:
+        return mask
+    labels, _ = ndimage.label(mask, TOUCHING)
+    smooth = ndimage.gaussian_filter(flair, 0.5)
+    around = brain & (probability < SURELY_NONE) & (flair > FLUID)
+    kept = mask.copy()
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        wide = tuple(slice(max(0, part.start - REACH - 1), part.stop + REACH + 1) for part in box)
+        lesion = labels[wide] == number
+        ring = ndimage.binary_dilation(lesion, iterations=REACH) & around[wide]
+        if ring.sum() >= MIN_RING:
+            low, high = float(np.median(smooth[wide][ring])), float(np.percentile(smooth[wide][lesion], 90))
+            kept[wide] &= ~(lesion & (smooth[wide] < low + rise * (high - low)))
+    return kept

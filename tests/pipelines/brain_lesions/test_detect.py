@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.brain_lesions.detect import SHIPPED, lesions, probabilities
+from pipelines.brain_lesions.detect import SHIPPED, Rule, lesions, probabilities
 from pipelines.brain_lesions.net import LesionNet
 
 SHAPE = (50, 110, 130)
@@ -56,8 +56,8 @@ def test_an_empty_brain_has_no_lesion() -> None:
 
 def test_lesions_are_numbered_and_small_ones_left_out(brain: np.ndarray) -> None:
     probability = np.zeros(SHAPE, dtype=np.float32)
-    probability[20:24, 20:24, 20:24] = 0.9
-    probability[30:33, 60:64, 60:64] = 0.8
+    probability[20:24, 20:24, 20:24] = 0.95
+    probability[30:33, 60:64, 60:64] = 0.95
     probability[15, 90, 90] = 1.0
     probability[2:6, 2:6, 2:6] = 1.0  # outside the brain
     found = lesions(probability, {"FLAIR": probability}, brain)
@@ -66,3 +66,15 @@ def test_lesions_are_numbered_and_small_ones_left_out(brain: np.ndarray) -> None
     assert found[21, 21, 21] != found[31, 61, 61]
     assert min(np.bincount(found.ravel())[1:]) >= SHIPPED.min_voxels
     assert found[15, 90, 90] == 0
+
+
+def test_the_faint_rim_of_a_lesion_is_trimmed(brain: np.ndarray) -> None:
+    flair = np.zeros(SHAPE, dtype=np.float32)
+    flair[16:30, 40:54, 40:54] = 0.4
+    flair[19:27, 43:51, 43:51] = 3.0
+    probability = np.where(flair > 0.2, 0.95, 0.0).astype(np.float32)
+    found = lesions(probability, {"FLAIR": flair}, brain) > 0
+    assert found[20:26, 44:50, 44:50].all()
+    assert not found[16:18].any()
+    whole = lesions(probability, {"FLAIR": flair}, brain, Rule(rise=0)) > 0
+    np.testing.assert_array_equal(whole, probability > 0.5)
