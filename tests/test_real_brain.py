@@ -1,4 +1,4 @@
-"""The brain's promise, on a real patient of open-ms as DICOM: in by storescu, out into Orthanc, on the source's grid."""
+"""The brain's promise, on a real patient of open-ms as DICOM: in by storescu, out into Orthanc, on FLAIR's grid."""
 
 from __future__ import annotations
 
