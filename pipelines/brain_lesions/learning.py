@@ -39,7 +39,9 @@ class Plan:
     Attributes
     ----------
     steps, batch : int
-        Steps, and examples in each.
+        Steps of the whole cycle of learning rates, and examples in each.
+    stop : int
+        Step after which to stop; the cycle may be cut short.
     fresh : int
         Examples per step that are new; the rest were seen before.
     rate : float
@@ -51,6 +53,7 @@ class Plan:
     """
 
     steps: int
+    stop: int = 1 << 30
     batch: int = 6
     fresh: int = 2
     rate: float = 2e-3
@@ -67,7 +70,7 @@ class Examples(Dataset[Example]):
         self.backgrounds, self.shares, self.library, self.plan = backgrounds, shares, library, plan
 
     def __len__(self) -> int:
-        return self.plan.steps * self.plan.fresh
+        return min(self.plan.steps, self.plan.stop) * self.plan.fresh
 
     def __getitem__(self, n: int) -> Example:
         rng = np.random.default_rng([self.plan.seed, n])
@@ -79,7 +82,7 @@ class Examples(Dataset[Example]):
 def batches(loader: Iterator[Example], plan: Plan) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield images, targets and present sequences of each step: some new examples, some seen before."""
     seen: deque[Example] = deque(maxlen=KEPT)
-    for step in range(plan.steps):
+    for step in range(min(plan.steps, plan.stop)):
         rng = np.random.default_rng([plan.seed, step, 1])
         fresh = [(images[0], target[0]) for images, target in (next(loader) for _ in range(plan.fresh))]
         seen.extend(fresh)

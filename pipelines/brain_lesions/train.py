@@ -33,7 +33,8 @@ from pipelines.brain_lesions.material import RealBrain, normalised, read_brain
 from pipelines.brain_lesions.net import LesionNet, save_network
 from pipelines.brain_lesions.phantom import SHAPE, brain_phantom, build_anatomy, lesion_shapes, seen_by
 
-STEPS = 3000
+STEPS, STOP = 3000, 1500
+"""Of the cycle of learning rates, and where it is cut: the average of the weights is good by then."""
 PHANTOMS = 12
 SHARES = {"healed": 0.55, "real": 0.2, "phantom": 0.25}
 """How often a patch comes from the real brain healed, as it is, and from generated brains."""
@@ -51,19 +52,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, help="where generated brains are kept (1 GB); else a temporary folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--stop", type=int, default=STOP)
     parser.add_argument("--phantoms", type=int, default=PHANTOMS)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(2)
     torch.manual_seed(options.seed)
     began = time.monotonic()
-    plan = Plan(options.steps, seed=options.seed)
+    plan = Plan(options.steps, options.stop, seed=options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         network = train(plan, options.real, work, options.phantoms, options.workers)
         save_network(network, work / "unchecked.safetensors", {})
     tell(f"trained in {(time.monotonic() - began) / 60:.1f} min")
-    metadata = {"seed": str(options.seed), "steps": str(options.steps), **check(network)}
+    metadata = {"seed": str(options.seed), "steps": f"{options.stop} of {options.steps}", **check(network)}
     save_network(network, options.out, metadata)
     tell(f"{options.out.name} sha256 {hashlib.sha256(options.out.read_bytes()).hexdigest()}")
 
