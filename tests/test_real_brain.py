@@ -28,7 +28,7 @@ def brain(tmp_path: Path, shared_data: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_real_brain_gets_its_results_into_the_archive(tmp_path: Path, brain: Path) -> None:
     uid = str(pydicom.dcmread(next(brain.rglob("*.dcm")), stop_before_pixels=True).StudyInstanceUID)
     with orthanc(tmp_path) as archive:
@@ -36,7 +36,7 @@ def test_a_real_brain_gets_its_results_into_the_archive(tmp_path: Path, brain: P
         config = write_site(tmp_path, archive=where, pipelines={"brain_lesions": {"results": RESULTS[:3]}}, quiet_s=5)
         with serving(config) as node:
             assert node.store(brain).returncode == 0
-            assert node.wait_for(uid, "delivered", wait_s=400).startswith("findings")
+            assert node.wait_for(uid, "delivered", wait_s=550).startswith("findings")
         arrived = [one for one in archive.instances(uid) if one["Modality"] != "MR"]
         assert Counter(one["Modality"] for one in arrived) == {"SEG": 1, "SR": 1, "PR": 1}
         (seg,) = (one for one in arrived if one["Modality"] == "SEG")
@@ -46,7 +46,7 @@ def test_a_real_brain_gets_its_results_into_the_archive(tmp_path: Path, brain: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_offline_flair_alone_gives_conformant_objects(tmp_path: Path, shared_data: Path) -> None:
     study = wrapped(tmp_path / "study", shared_data, "FLAIR")
     wanted = [word for kind in RESULTS for word in ("--result", kind)]
@@ -62,7 +62,7 @@ def test_offline_flair_alone_gives_conformant_objects(tmp_path: Path, shared_dat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_study_without_flair_is_not_analysed_and_says_so(tmp_path: Path, shared_data: Path) -> None:
     study = wrapped(tmp_path / "study", shared_data, "T1", "T2")
     report = pacsai_json("analyse", "brain_lesions", str(study), "--out", str(tmp_path / "out"))

@@ -37,12 +37,23 @@ from pacsai.study.reading import read_folder
 from pacsai.volume import Grid
 from pacsai.wrap import About, wrap
 from pipelines.brain_lesions.evaluate import save_nifti
-from pipelines.brain_lesions.phantom import BrainPhantom, brain_phantom, lesion_shapes
+from pipelines.brain_lesions.fields import blurred
+from pipelines.brain_lesions.net import SEQUENCES
+from pipelines.brain_lesions.painting import Look, painted
+from pipelines.brain_lesions.phantom import (
+    BRAIN_SIGNAL,
+    SPREAD_SIGNAL,
+    BrainPhantom,
+    brain_phantom,
+    lesion_shapes,
+)
 from pipelines.brain_lesions.registration_trials import Matrix, acquired
 
 FIRST_SEED = 6000
 LESIONS, NEW, LEAST_MM3, APART_MM = 8, 3, 100, 6.0
 MAX_DEGREES, MAX_SHIFT_MM = 10.0, 10.0
+LOOK = Look(flair=2.2, t2=2.0, t1=-1.0, varying=0.2, border=0.7, halo=0.1, enhancing=0.0)
+"""How the lesions look: ordinary ones; on FLAIR those of patient19 above 100 mm3 are 1.4 to 1.9 spreads brighter."""
 NEAR_MM = 4.0
 """How far from the edge of a planted lesion, as a ball of its volume, the centre of a finding may lie to be it."""
 DAYS = {"first": datetime(2025, 1, 2), "unchanged": datetime(2026, 1, 2), "changed": datetime(2026, 1, 3)}
@@ -88,14 +99,24 @@ class Followed:
 
 def brains(seed: int) -> tuple[BrainPhantom, BrainPhantom]:
     """Return the brain of a seed before and after new lesions came."""
-    anatomy = brain_phantom(seed, lesions=0).anatomy
+    healthy = brain_phantom(seed, lesions=0)
     rng = np.random.default_rng([seed, 50])
-    old = lesion_shapes(rng, anatomy, LESIONS)
-    labels, n = ndimage.label(lesion_shapes(rng, anatomy, 8 * NEW), TOUCHING)
+    old = lesion_shapes(rng, healthy.anatomy, LESIONS)
+    labels, n = ndimage.label(lesion_shapes(rng, healthy.anatomy, 8 * NEW), TOUCHING)
     away = ndimage.distance_transform_edt(~old)
     fit = [m for m in range(1, n + 1) if away[labels == m].min() > APART_MM and (labels == m).sum() > 1.5 * LEAST_MM3]
-    new = np.isin(labels, fit[:NEW])
-    return brain_phantom(seed, planted=old), brain_phantom(seed, planted=old | new)
+    return with_lesions(healthy, old, seed), with_lesions(healthy, old | np.isin(labels, fit[:NEW]), seed)
+
+
+def with_lesions(healthy: BrainPhantom, wanted: Bools, seed: int) -> BrainPhantom:
+    """Return a healthy brain with lesions painted in; the same seed paints what both have alike."""
+    rng = np.random.default_rng([seed, 51])
+    images = np.stack([(healthy.images[name] - BRAIN_SIGNAL) / SPREAD_SIGNAL for name in SEQUENCES])
+    soft = blurred(wanted.astype(np.float32), 0.5)
+    images, truth = painted(rng, images, healthy.anatomy.tissues, soft, LOOK)
+    signal = np.clip(BRAIN_SIGNAL + SPREAD_SIGNAL * images, 20, None) * healthy.brain
+    named = {name: np.asarray(image, np.float32) for name, image in zip(SEQUENCES, signal, strict=True)}
+    return replace(healthy, images=named, truth=truth & healthy.brain)
 
 
 def planted(before: BrainPhantom, after: BrainPhantom, affine: Matrix, movement: Matrix) -> tuple[Planted, ...]:
