@@ -105,6 +105,19 @@ def healthy(seed: int) -> dict[str, float]:
     return {"seed": seed, **found}
 
 
+def variants(patient: Path) -> list[dict[str, Any]]:
+    """Return the figures of every variant, and print them as a table."""
+    rows = []
+    print("| variant | " + " | ".join((*FIGURES, "plain threshold: dice")) + " |")  # noqa: T201
+    print("|---" * (len(FIGURES) + 2) + "|")  # noqa: T201
+    for variant in VARIANTS:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(scored(patient, variant, Path(folder)))
+        told = (f"{rows[-1][name]:.2f}" for name in (*FIGURES, "plain_threshold_dice"))
+        print(f"| {variant.name} | {' | '.join(told)} |", flush=True)  # noqa: T201
+    return rows
+
+
 def save_nifti(grid: Grid, path: Path) -> Path:
     """Write a grid as NIfTI and return the file."""
     import nibabel
@@ -120,14 +133,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    rows = []
-    print("| variant | " + " | ".join((*FIGURES, "plain threshold: dice")) + " |")  # noqa: T201
-    print("|---" * (len(FIGURES) + 2) + "|")  # noqa: T201
-    for variant in VARIANTS:
-        with tempfile.TemporaryDirectory() as folder:
-            rows.append(scored(options.data / PATIENT, variant, Path(folder)))
-        told = (f"{rows[-1][name]:.2f}" for name in (*FIGURES, "plain_threshold_dice"))
-        print(f"| {variant.name} | {' | '.join(told)} |", flush=True)  # noqa: T201
+    rows = variants(options.data / PATIENT) if (options.data / PATIENT).is_dir() else []
     nothing = [healthy(seed) for seed in HEALTHY_SEEDS]
     for one in nothing:
         print("healthy brain", json.dumps(one), flush=True)  # noqa: T201

@@ -71,7 +71,7 @@ class Planted:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Followed:
+class Row:
     """How a seed's pairs ended.
 
     Attributes
@@ -171,7 +171,7 @@ def analysed(folder: Path, out: Path, prior: Path | None = None) -> Result:
     return analyse_study(study, replace(order, prior=earlier)).result
 
 
-def followed(seed: int, names: Sequence[str], folder: Path) -> Followed:
+def followed(seed: int, names: Sequence[str], folder: Path) -> Row:
     """Return how the pairs of a seed ended; their studies are written into `folder`."""
     before, after = brains(seed)
     movements = {
@@ -184,7 +184,7 @@ def followed(seed: int, names: Sequence[str], folder: Path) -> Followed:
     wanted = planted(before, after, affine_of(after), movements["changed"])
     new = [one for one in changed.findings if one.change is Change.NEW]
     uids = {one.tracking_uid for one in first.findings}
-    return Followed(
+    return Row(
         seed=seed,
         new=len(wanted),
         found=sum(_hit(one, new) for one in wanted),
