@@ -122,7 +122,8 @@ def save_nifti(grid: Grid, path: Path) -> Path:
     """Write a grid as NIfTI and return the file."""
     import nibabel
 
-    nibabel.save(nibabel.Nifti1Image(grid.array.T, LPS_OF_RAS @ grid.affine), path)
+    image: Any = nibabel.Nifti1Image  # untyped
+    nibabel.save(image(grid.array.T, LPS_OF_RAS @ grid.affine), path)
     return path
 
 
