@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo test check format fuzz bench bench-ingest bench-registration soak evaluate train crash clean help
+.PHONY: venv demo test check format fuzz bench bench-brain bench-ingest bench-registration follow soak evaluate train crash clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -34,6 +34,9 @@ fuzz: venv       ## throw millions of broken bytes at the readers and at a runni
 bench: venv      ## how long a 300-slice chest CT takes, and where the time goes (minutes)
 	$(BIN)/python -m pipelines.chest_ct_nodules.bench
 
+bench-brain: venv ## the same of a brain of four sequences; DATA=folder of open-ms (minutes)
+	$(BIN)/python -m pipelines.brain_lesions.bench --data '$(or $(DATA),../shared/data/mr/open-ms)'
+
 bench-ingest: venv ## how fast images are taken in, beside storescp, Orthanc, pynetdicom and a bare loop (minutes)
 	$(BIN)/pacsai bench ingest
 
@@ -45,6 +48,10 @@ soak: venv       ## 20 000 images from 8 senders that break off at random: nothi
 
 evaluate: venv   ## score the shipped weights on 40 held-out phantoms and on real data where it is (an hour)
 	$(BIN)/python -m pipelines.chest_ct_nodules.evaluate
+	$(BIN)/python -m pipelines.brain_lesions.evaluate --data '$(or $(DATA),../shared/data/mr/open-ms)'
+
+follow: venv     ## follow brain lesions on 10 generated pairs: new ones found, nothing called where nothing changed (half an hour)
+	$(BIN)/python -m pipelines.brain_lesions.pairs
 
 train: venv      ## train the weights anew (an hour on 2 cores); BACKGROUNDS=folder of prepared real chests
 	$(BIN)/python -m pipelines.chest_ct_nodules.train --out weights.safetensors $(if $(BACKGROUNDS),--backgrounds '$(BACKGROUNDS)')

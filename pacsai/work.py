@@ -225,11 +225,20 @@ class StudyWork:
         return True
 
     def _report(self, request: Request, package: Package) -> dict[str, Any]:
-        """Return the report of the analysis or, where it breaks, of its refusal for that reason."""
+        """Return the report of the analysis or, where it breaks, of its refusal for that reason.
+
+        The earlier study may be what it breaks on: without it the current one is analysed all the same.
+        """
         try:
             return self._run(request, package)
         except AnalysisBroke as broken:
             reason = str(broken)
+        if request.prior:
+            told = f"with it {reason}"
+            story = self._spool.story_of(request.study_instance_uid)
+            story.tell("prior not used", pipeline=package.name, reason=told)
+            said = f"not compared with the earlier study: with it {reason}"
+            return self._report(replace(request, prior="", remarks=(*request.remarks, said)), package)
         try:
             return self._run(replace(request, refusal=reason), package)
         except AnalysisBroke as broken:

@@ -1,0 +1,83 @@
+"""The patient's earlier study: read by the same network, brought onto the current one's grid, compared with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacsai.registration import Registration, register
+from pacsai.sequences import Prior, Sequences
+from pacsai.volume import Grid
+from pacsai.volume.itk import onto
+from pipelines.brain_lesions.change import Followed, Pair, follow, moved, resolution_on
+from pipelines.brain_lesions.followed import measures
+from pipelines.brain_lesions.net import LesionNet
+from pipelines.brain_lesions.prepare import THREADS, Unfit, back_onto, labels_back_onto
+from pipelines.brain_lesions.study import SUSPECTED, Read, read
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What became of the lesions of the earlier study.
+
+    Attributes
+    ----------
+    followed : tuple of Followed
+        Those of the current study, then those that are gone.
+    prior_mm3 : float
+        Volume of all lesions of the earlier study.
+    remarks : tuple of str
+    """
+
+    followed: tuple[Followed, ...]
+    prior_mm3: float
+    remarks: tuple[str, ...]
+
+
+def compared(current: Read, prior: Prior, network: LesionNet) -> Comparison:
+    """Return what became of each lesion since `prior`.
+
+    Raises
+    ------
+    Unfit
+        The prior cannot be prepared or not be registered to the current study.
+    """
+    before = read(Sequences(prior.volumes, prior.reference), network, current.rule)
+    found = _registered(current, before)
+    pair = _pair(current, before, found)
+    known = moved(prior.known, np.asarray(np.linalg.inv(found.matrix), np.float64))
+    prior_mm3 = sum(one.volume_mm3 for one in measures(pair.prior, pair).values())
+    remarks = tuple(f"earlier study: {remark}" for remark in before.prepared.remarks)
+    return Comparison(follow(pair, known), prior_mm3, remarks)
+
+
+def _registered(current: Read, before: Read) -> Registration:
+    """Return where the places of the current brain lie in the earlier study; jaw and neck do not count."""
+    reference, prepared = current.reference, current.prepared
+    brain = onto(Grid(prepared.brain.astype(np.float32), prepared.affine), reference.affine, reference.shape_kji)
+    found = register(reference, before.reference, region=brain.array > 0.5, threads=THREADS)
+    if not found.accepted:
+        raise Unfit(f"registration failed ({found.reason})")
+    return found
+
+
+def _pair(current: Read, before: Read, found: Registration) -> Pair:
+    """Return both studies on the current model grid."""
+    now, then = current.prepared, before.prepared
+    # the current model grid, told in the frame of the earlier study: one resampling for both steps
+    there = Grid(current.probability, found.matrix @ now.affine)
+    return Pair(
+        current=current.labels,
+        prior=labels_back_onto(there, before.labels, then.affine),
+        affine=now.affine,
+        resolution_mm=resolution_on(now.affine, current.reference.affine, _in_current(before.reference.affine, found)),
+        comparable=now.brain & (back_onto(there, then.brain.astype(np.float32), then.affine) > 0.5),
+        suspected_then=back_onto(there, before.probability, then.affine) > SUSPECTED * before.rule.threshold,
+        suspected_now=current.suspected,
+    )
+
+
+def _in_current(affine: NDArray[np.float64], found: Registration) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(found.matrix) @ affine)

@@ -1,0 +1,160 @@
+"""The network: an encoder per MR sequence, features fused by mean and variance, one 3-D U-Net behind.
+
+After Havaei et al., "HeMIS: Hetero-Modal Image Segmentation", MICCAI 2016: the fused features do not depend on how
+many sequences there are, so a missing one needs no stand-in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+ARCHITECTURE = "brain_lesions/1"
+"""Written into the weights' metadata: a file made for other shapes is refused by name."""
+SEQUENCES = ("FLAIR", "T1", "T1C", "T2")
+CLASSES = ("lesion",)
+SIDE = 16
+"""Sides of what the network sees must be multiples of this."""
+
+
+def folded(x: Tensor) -> Tensor:
+    """Return blocks of 2 x 2 x 2 voxels as eight channels: half the grid, nothing lost."""
+    b, c, d, h, w = x.shape
+    x = x.reshape(b, c, d // 2, 2, h // 2, 2, w // 2, 2)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * 8, d // 2, h // 2, w // 2)
+
+
+def unfolded(x: Tensor) -> Tensor:
+    """Return the inverse of `folded`."""
+    b, c, d, h, w = x.shape
+    x = x.reshape(b, c // 8, 2, 2, 2, d, h, w)
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+
+
+def _block(*widths: int) -> nn.Sequential:
+    """Return convolutions from each width to the next."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(widths):
+        layers += [nn.Conv3d(a, b, 3, padding=1, bias=False), nn.BatchNorm3d(b), nn.LeakyReLU(0.1, inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def fused(features: Sequence[Tensor], rows: Sequence[Tensor], batch: int) -> Tensor:
+    """Return mean and variance over the sequences that each example has.
+
+    Parameters
+    ----------
+    features : of each sequence, [n, c, k, j, i]
+        Only of the examples that have it.
+    rows : of each sequence, int [n]
+        Which examples these are.
+    batch : int
+        How many examples there are; each has at least one sequence.
+
+    Returns
+    -------
+    [batch, 2 c, k, j, i]
+        Means, then variances; the variance of one sequence is 0.
+    """
+    count = torch.bincount(torch.cat(list(rows)), minlength=batch).to(features[0].dtype).reshape(-1, 1, 1, 1, 1)
+    shape = (batch, *features[0].shape[1:])
+    mean = _summed(features, rows, shape) / count
+    gaps = [(feature - mean[row]) ** 2 for feature, row in zip(features, rows, strict=True)]
+    return torch.cat([mean, _summed(gaps, rows, shape) / count], dim=1)
+
+
+def _summed(parts: Sequence[Tensor], rows: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
+    total = parts[0].new_zeros(shape)
+    for part, row in zip(parts, rows, strict=True):
+        total = total.index_add(0, row, part)
+    return total
+
+
+class LesionNet(nn.Module):
+    """Logits of lesion per voxel, from any of the sequences that are there.
+
+    Works on a folded grid (2 x 2 x 2 voxels as channels) and answers on the full one, so that small lesions keep
+    their outline; four levels see about 100 mm around.
+    """
+
+    def __init__(self, own: int = 16, widths: tuple[int, ...] = (32, 48, 48, 64)) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({name: _block(8, own, own) for name in SEQUENCES})
+        first, *deeper = widths
+        self.down = nn.ModuleList([_block(2 * own, first)])
+        self.down.extend(_block(a, b, b) for a, b in pairwise([first, *deeper]))
+        # the grid of the first level is the dearest: one convolution each way
+        self.up = nn.ModuleList(_block(a + b, b, b) for a, b in pairwise(deeper[::-1]))
+        self.up.append(_block(deeper[0] + first, first))
+        self.head = nn.Conv3d(widths[0], 8 * len(CLASSES), 1)
+        nn.init.constant_(self.head.get_parameter("bias"), -3.0)  # most voxels are no lesion
+
+    def forward(self, images: Tensor, present: Tensor) -> Tensor:
+        """Return logits [b, classes, k, j, i].
+
+        Parameters
+        ----------
+        images : [b, 4, k, j, i]
+            Normalised images in the order of `SEQUENCES`, 0 outside the brain; what is not present is not looked at.
+        present : bool [b, 4]
+        """
+        x = self._merged(images, present)
+        kept: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(functional.max_pool3d(x, 2) if level else x)
+            kept.append(x)
+        for block, skip in zip(self.up, kept[-2::-1], strict=True):
+            x = block(torch.cat([functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
+        return unfolded(self.head(x))
+
+    def _merged(self, images: Tensor, present: Tensor) -> Tensor:
+        """Return the fused features; what is not present is not even encoded."""
+        there = [n for n in range(len(SEQUENCES)) if bool(present[:, n].any())]
+        rows = [present[:, n].nonzero()[:, 0] for n in there]
+        features = [
+            self.encoders[SEQUENCES[n]](folded(images[row, n : n + 1])) for n, row in zip(there, rows, strict=True)
+        ]
+        return fused(features, rows, len(images))
+
+
+def save_network(network: LesionNet, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the weights, half precision, with `metadata` beside the architecture's name."""
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    save_file(tensors, path, {"architecture": ARCHITECTURE, **metadata})
+
+
+def load_network(path: Path) -> LesionNet:
+    """Return the network whose weights lie in the safetensors file `path`, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        When the file was made for another architecture or a tensor is missing or of another shape.
+    """
+    network = LesionNet()
+    with safe_open(path, framework="pt") as file:
+        found = (file.metadata() or {}).get("architecture")
+        if found != ARCHITECTURE:
+            raise ValueError(
+                f"{path.name} holds weights of architecture {found!r}; this pipeline needs {ARCHITECTURE!r}"
+            )
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    wanted = {k: v.shape for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    given = {k: v.shape for k, v in tensors.items()}
+    if wanted != given:
+        wrong = sorted(k for k in wanted.keys() | given.keys() if wanted.get(k) != given.get(k))
+        raise ValueError(f"{path.name}: {len(wrong)} tensors missing, unknown or of another shape, first {wrong[0]}")
+    network.load_state_dict(tensors, strict=False)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return network.eval()
