@@ -13,10 +13,6 @@ from numpy.typing import NDArray
 
 from pacsai.study import Instance
 
-Place = tuple[float, float]
-"""(row j, column i) in the pixels of one view."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One mammogram to analyse.
