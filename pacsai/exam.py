@@ -6,11 +6,13 @@ Which images these are is selection/mg.py's; how their pixels become values is m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pacsai.reading import Place
 from pacsai.study import Instance
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,11 @@ class View:
     analysed: Instance
     shown: Instance
     notes: tuple[str, ...] = ()
+
+    def holds(self, places: Iterable[Place]) -> bool:
+        """Tell whether all places (row, column) lie in the image: a pixel reaches half a pixel about its centre."""
+        rows, columns = self.array.shape
+        return all(-0.5 <= j <= rows - 0.5 and -0.5 <= i <= columns - 0.5 for j, i in places)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -35,7 +35,7 @@ def analyse(
     folder: Annotated[Path, typer.Argument(help=FOLDER, exists=True)],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the objects and report.json go.")],
     accept: AcceptOption = None,
-    result: Annotated[list[str] | None, typer.Option(help="Kinds of objects: SEG, SR, GSPS, SC, KO.")] = None,
+    result: Annotated[list[str] | None, typer.Option(help="Kinds of objects: SEG, SR, GSPS, SC, KO, CADSR.")] = None,
     study: Annotated[str | None, typer.Option(help="Which study, where the folder holds several.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -80,7 +80,7 @@ def _current_and_prior(
     """Return the study to be analysed and its prior, None where that is not clear."""
     from pacsai.comparison import latest_two
 
-    if manifest.sequences:
+    if manifest.sequences or (manifest.input == "images" and manifest.prior):
         return latest_two(studies, uid)
     wanted = [one for one in studies if uid in (None, one.study_instance_uid)]
     return (wanted[0], None) if len(wanted) == 1 else None
@@ -216,17 +216,24 @@ def print_report(report: dict[str, Any]) -> None:
 def findings_table(findings: list[dict[str, Any]]) -> Table:
     """Return the findings as a table; a number that was not taken is left out."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("finding", "prob.", "centre LPS mm", "axes mm", "mm3", "mean HU", "kind"):
+    for name in ("finding", "prob.", "LPS mm or x, y", "axes mm", "mm3", "mean HU", "kind"):
         table.add_column(name, no_wrap=name != "kind")
     for one in findings:
         axes = " x ".join(f"{one[axis]:.1f}" for axis in ("long_axis_mm", "short_axis_mm") if axis in one)
-        centre = ", ".join(f"{coordinate:.0f}" for coordinate in one["centre_mm"])
+        centre = _place(one)
         probability, volume, mean = (_cell(one.get(key), d) for key, d in _NUMBERS.items())
         before = one.get("prior_volume_mm3")
         change = " ".join(filter(None, (one.get("change"), before and f"(was {before:.0f} mm3)")))
         kind = ", ".join(filter(None, (*one["qualities"].values(), change)))
         table.add_row(one["label"], probability, centre, axes, volume, mean, kind)
     return table
+
+
+def _place(one: dict[str, Any]) -> str:
+    """Return the centre in LPS mm, or the view with column and row."""
+    if "view" in one:
+        return f"{one['view']} {one['x']:.0f}, {one['y']:.0f}"
+    return ", ".join(f"{coordinate:.0f}" for coordinate in one["centre_mm"])
 
 
 _NUMBERS = {"probability": 2, "volume_mm3": 0, "mean_hu": 0}
