@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pacsai.reading import Place
 from pacsai.study import Instance
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One mammogram to analyse.

@@ -16,7 +16,6 @@ from pacsai.objects.uids import derived_uid
 from pacsai.reading import Reading, Spot
 from pacsai.terms import Code
 
-
 NOWHERE = (float("nan"),) * 3
 """The world position of what has none: an image of one projection does not tell where in the body a thing lies."""
 
@@ -182,9 +181,7 @@ class Result:
         return self.provenance.uid("result")
 
     @classmethod
-    def of(
-        cls, findings: tuple[Finding, ...], remarks: tuple[str, ...] = (), reading: Reading | None = None
-    ) -> Result:
+    def of(cls, findings: tuple[Finding, ...], remarks: tuple[str, ...] = (), reading: Reading | None = None) -> Result:
         """Return *findings*, or *no finding* when there are none."""
         outcome = Outcome.FINDINGS if findings else Outcome.NO_FINDING
         return cls(outcome=outcome, findings=findings, remarks=remarks, reading=reading)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_voi
+from scipy import ndimage
 
 from pacsai.exam import Exam, View
 from pacsai.selection.mg import FOR_PROCESSING, Chosen
@@ -24,7 +25,7 @@ AIR = 0.02
 DARKEST, BRIGHTEST = 0.5, 99.9
 """Percentiles of the pixels that are not air which become 0 and 1."""
 SAMPLED = 1_000_000
-"""Pixels that percentiles are taken of, at least."""
+"""Pixels that the range of the breast is found from, about."""
 
 
 def read_exam(chosen: Sequence[Chosen], missing: Sequence[str]) -> Exam:
@@ -70,7 +71,7 @@ def read_view(chosen: Chosen) -> View:
 def normalised(stored: NDArray[np.float32], padded: NDArray[np.bool_], *, darker: bool) -> NDArray[np.float32]:
     """Return values with air and padding at 0, the breast from about 0 to 1, and dense tissue bright.
 
-    A value above 1 is a burned-in marker or one of the brightest calcifications: it is not cut.
+    A value above 1 is one of the brightest calcifications, or a burned-in marker: it is not cut.
 
     Parameters
     ----------
@@ -84,19 +85,26 @@ def normalised(stored: NDArray[np.float32], padded: NDArray[np.bool_], *, darker
         There is nothing but padding, or one grey value.
     """
     image = -stored if darker else stored
-    sample = image[~padded]
-    sample = sample[:: max(1, sample.size // SAMPLED)]
-    sample = sample[np.isfinite(sample)]
-    low, high = (float(v) for v in np.percentile(sample, (0, BRIGHTEST))) if sample.size else (0.0, 0.0)
-    tissue = sample[sample > low + AIR * (high - low)]
-    if not tissue.size:
-        raise PixelError("the image is of one grey value")
+    step = max(1, round((image.size / SAMPLED) ** 0.5))
+    tissue = _tissue(image[::step, ::step], padded[::step, ::step])
     darkest, brightest = (float(v) for v in np.percentile(tissue, (DARKEST, BRIGHTEST)))
     if brightest <= darkest:
         raise PixelError("the image is of two grey values")
     array = np.clip((image - np.float32(darkest)) / np.float32(brightest - darkest), 0, None)
     array[padded] = 0
-    return np.nan_to_num(array, copy=False).astype(np.float32, copy=False)
+    return np.asarray(np.nan_to_num(array, copy=False), dtype=np.float32)
+
+
+def _tissue(image: NDArray[np.float32], padded: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the values of the largest thing in the image that is not air: markers lie beside it."""
+    real = np.isfinite(image) & ~padded
+    low, high = np.percentile(image[real], (0, BRIGHTEST)) if real.any() else (0.0, 0.0)
+    labels, count = ndimage.label(real & (image > low + AIR * (high - low)))
+    if not count:
+        raise PixelError("the image is of one grey value")
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return image[labels == int(sizes.argmax())]
 
 
 def is_for_processing(header: Dataset) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from highdicom.content import VOILUT
 from highdicom.pr import GrayscaleSoftcopyPresentationState, SoftcopyVOILUTTransformation
@@ -30,7 +28,7 @@ def build(result: Result, source: Source, author: Author = NODE) -> list[Graysca
     ValueError
         The images cannot be shown by a presentation state.
     """
-    states = []
+    states: list[GrayscaleSoftcopyPresentationState] = []
     for view, header in zip(source.views, evidence(source), strict=True):
         marks = [
             gsps.Mark(n, finding, _drawn(finding))
@@ -74,5 +72,3 @@ def _range(view: View) -> tuple[float, float]:
     values = stored[~padded] if not padded.all() else stored.ravel()
     low, high = (float(v) for v in np.percentile(values, (LOWEST, HIGHEST)))
     return (low + high) / 2, max(high - low, 1.0)
-
-

@@ -25,7 +25,7 @@ from pacsai.objects.source import Source
 
 
 def build(result: Result, source: Source, made: Sequence[Dataset] = (), author: Author = NODE) -> Dataset | None:
-    """Return the selection: the image of each finding's largest section or each marked view, then the documents of the same result.
+    """Return the selection: the largest section of each finding, or each marked view, then objects of the same result.
 
     Parameters
     ----------

@@ -21,8 +21,9 @@ class Source:
     study : Study
         As it stood when it was analysed.
     instances : tuple of Instance
-        What was analysed, in slice order (of an exam, what is drawn on, in hanging order); where nothing could be analysed, the instances that stand for the study
-        (its headers are copied, and it is named as evidence). Never empty.
+        What was analysed, in slice order; of an exam what is drawn on, in hanging order. Where nothing could be
+        analysed, the instances that stand for the study (its headers are copied, and it is named as evidence). Never
+        empty.
     volume : Volume or None
         Their voxels, None where nothing was read.
     views : tuple of View

@@ -158,9 +158,7 @@ def _first(datasets: Sequence[Dataset]) -> Dataset | None:
 _Builder = Callable[[Result, Source, Made, Author], Sequence[Dataset | None]]
 _BUILDERS: dict[str, _Builder] = {
     "SEG": lambda result, source, _, author: [seg.build(result, source, author) if seg.segmented(result) else None],
-    "SR": lambda result, source, made, author: [
-        sr.build(result, source, _first(made["SEG"]), source.previous, author)
-    ],
+    "SR": lambda result, source, made, author: [sr.build(result, source, _first(made["SEG"]), source.previous, author)],
     "CADSR": lambda result, source, _, author: [cad_report(result, source, author)],
     "GSPS": _states,
     "SC": lambda result, source, _, author: [sc.build(result, source, author)],

@@ -29,7 +29,9 @@ def mixed_up(one: ResultObject, objects: Sequence[ResultObject], source: Source)
     others = [sibling for sibling in objects if sibling is not one]
     if any(other.dataset.get("SOPInstanceUID") == one.dataset.get("SOPInstanceUID") for other in others):
         yield "SOPInstanceUID is also that of another object of this result"
-    if any(o.dataset.get("SeriesInstanceUID") == one.dataset.get("SeriesInstanceUID") for o in others if o.kind != one.kind):
+    if any(
+        o.dataset.get("SeriesInstanceUID") == one.dataset.get("SeriesInstanceUID") for o in others if o.kind != one.kind
+    ):
         yield "SeriesInstanceUID is also that of another object of this result"
     if one.dataset.get("Manufacturer") != MANUFACTURER:
         yield f"Manufacturer is not {MANUFACTURER}, so the node would not know its own object again"
