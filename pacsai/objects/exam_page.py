@@ -26,7 +26,9 @@ HUNG = (("R CC", "L CC"), ("R MLO", "L MLO"))
 BOX = (WIDTH // 2 - MARGIN, 560)
 """Width and height that each view has."""
 NUMBER_SIZE = 20
-HEADINGS = ("", "finding", "view", "size mm", "probability", "of cancer, with")
+LEVELS, FULL_RANGE = 255, (128.0, 256.0)
+"""What the values 0 to 1 of a view are spread to, and the window that shows it all."""
+HEADINGS = ("", "finding", "view", "size mm", "probability", "as part of")
 COLUMNS = (MARGIN, 60, 470, 600, 720, 850)
 _OPPOSITE = {"A": "P", "P": "A", "L": "R", "R": "L", "F": "H", "H": "F"}
 _ROWS_RUN = {"R": "P", "L": "A"}
@@ -107,8 +109,8 @@ def _hang(sheet: Sheet, name: str, view: View | None, scale: float, findings: Se
     width = min(width, BOX[0])
     start = middle - width if left else middle
     across, upside_down = turned(view)
-    pixels = grey(view.array[:: -1 if upside_down else 1, :: -1 if across else 1], (0.5, 1.0))
-    sheet.canvas.picture(np.ascontiguousarray(pixels), (start, sheet.y, start + width, sheet.y + height))
+    shades = grey(LEVELS * view.array[:: -1 if upside_down else 1, :: -1 if across else 1], FULL_RANGE)
+    sheet.canvas.picture(np.ascontiguousarray(shades), (start, sheet.y, start + width, sheet.y + height))
     rows, columns = view.array.shape
     place = Place((0.0, 0.0), (width / columns, height / rows), (start, sheet.y))
     for number, finding in enumerate(findings, start=1):
