@@ -82,7 +82,7 @@ class Images:
 def chosen(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Selection:
     """Return the images of `study` that the pipeline may see, by headers; see `selection`."""
     if manifest.input == "images":
-        return select_views(study, accepts)
+        return select_views(study, accepts, manifest.prefers)
     return select_sequences(study, accepts, manifest.sequences) if manifest.sequences else select(study, accepts)
 
 

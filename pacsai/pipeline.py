@@ -90,6 +90,8 @@ class Manifest(BaseModel):
     resources: Resources = Resources()
     writes: tuple[Literal["SEG", "SR", "GSPS", "SC", "KO", "CADSR"], ...]
     intended_use: Literal["research"]
+    prefers: Literal["FOR PRESENTATION", "FOR PROCESSING"] = "FOR PRESENTATION"
+    """What is analysed of a mammogram that a study holds in both forms; results are drawn on the one for people."""
     prior: bool = False
     """Whether it compares with the patient's earlier study, which the node then looks for."""
 

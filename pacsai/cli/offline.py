@@ -99,7 +99,8 @@ def evaluate(
     truth: Annotated[
         Path,
         typer.Option(
-            help="CSV: seriesuid,coordX,coordY,coordZ,diameter_mm; or a folder of masks named by patient or study.",
+            help="CSV: seriesuid,coordX,coordY,coordZ,diameter_mm, for exams of images "
+            "sop_instance_uid,x,y,radius,kind,malignant; or a folder of masks named by patient or study.",
             exists=True,
         ),
     ],
@@ -110,15 +111,19 @@ def evaluate(
 ) -> None:
     """Score a pipeline: against a table of places by the LUNA16 protocol, against a folder of masks by overlap."""
     from pacsai.evaluate import evaluate_folder
+    from pacsai.evaluate.exams import evaluate_exams
     from pacsai.evaluate.segmenting import evaluate_masks
     from pacsai.registry import find
 
     with told_plainly(), errors.status("reading headers ...") as status:
         package = find(pipeline)
         accepts = relaxed(package.manifest.accepts, accept or [])
-        if truth.is_dir():
-            if excluded or plot:
-                raise CommandError("--excluded and --plot go with a table of places, not with a folder of masks")
+        exams = package.manifest.input == "images"
+        if (truth.is_dir() or exams) and (excluded or plot):
+            raise CommandError("--excluded and --plot go with a table of places in volumes")
+        if exams:
+            scores = evaluate_exams(package, studies, truth, accepts=accepts, tell=status.update)
+        elif truth.is_dir():
             scores = evaluate_masks(package, studies, truth, accepts=accepts, tell=status.update)
         else:
             scores = evaluate_folder(
@@ -127,13 +132,24 @@ def evaluate(
     if json:
         print_json(scores)
     else:
-        out.print(_overlap_table(pipeline, scores) if truth.is_dir() else _froc_table(pipeline, scores))
+        tables = _exam_tables if exams else _overlap_table if truth.is_dir() else _froc_table
+        out.print(tables(pipeline, scores))
 
 
 def _froc_table(pipeline: str, scores: dict[str, Any]) -> Table:
     table = Table("false marks per scan", "sensitivity", title=f"{pipeline}: CPM {scores['cpm']:.3f}")
     for rate, sensitivity in zip(scores["fp_per_scan"], scores["sensitivity"], strict=True):
         table.add_row(f"{rate:g}", f"{sensitivity:.3f}")
+    return table
+
+
+def _exam_tables(pipeline: str, scores: dict[str, Any]) -> Table:
+    areas = (f"{name} AUC {_cell(scores[f'{name}_auc']['auc'], 3) or 'not known'}" for name in ("image", "exam"))
+    table = Table("lesions", "number", title=f"{pipeline}: {', '.join(areas)}")
+    for rate in scores["fp_per_image"]:
+        table.add_column(f"at {rate:g} false marks per image")
+    for name, row in {"all": scores, "malignant": scores["malignant"], **scores["kinds"]}.items():
+        table.add_row(name, str(row["lesions"]), *(f"{value:.3f}" for value in row["sensitivity"]))
     return table
 
 
