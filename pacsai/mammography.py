@@ -104,7 +104,7 @@ def _tissue(image: NDArray[np.float32], padded: NDArray[np.bool_]) -> NDArray[np
         raise PixelError("the image is of one grey value")
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return image[labels == int(sizes.argmax())]
+    return np.asarray(image[labels == int(sizes.argmax())])
 
 
 def is_for_processing(header: Dataset) -> bool:

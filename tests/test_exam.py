@@ -168,7 +168,8 @@ def test_an_implant_is_said_and_the_view_with_it_displaced_left(order: Order, tm
 
 def ruler() -> np.ndarray[Any, np.dtype[np.uint16]]:
     image = np.full((240, 180), 40, np.uint16)
-    image[30:210:10, 88:92] = np.linspace(3000, 4000, 18, dtype=np.uint16)[:, np.newaxis]
+    image[30:210, 90] = np.linspace(3000, 4000, 180, dtype=np.uint16)
+    image[30:210:10, 88:92] = 4000
     return image
 
 

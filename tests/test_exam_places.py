@@ -21,6 +21,7 @@ from pacsai.render import render
 from pacsai.report import Report
 from tests import exams
 from tests.objects.test_gsps import marked_pixels
+from tests.objects.tools import dciodvfy
 from tests.toys import toy_exam_pipeline
 
 MASS, CLUSTER = (110, 62, 5), (160, 75, 1)
@@ -146,3 +147,37 @@ def test_a_presentation_that_is_another_matrix_is_not_drawn_on(how: str, tmp_pat
     check(report, order.folder, dcmread(raw).SOPInstanceUID, dots)
     assert any("another matrix or orientation" in remark for remark in report.result.remarks)
     assert not any(one.problems for one in report.objects)
+
+
+def table(explanation: str = "") -> Dataset:
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [4096, 0, 12], np.arange(4096, dtype="<u2").tobytes()
+    item.LUTExplanation = explanation
+    return item
+
+
+@pytest.mark.parametrize(
+    ("header", "keyword", "value"),
+    [
+        ({"WindowCenter": 1800, "WindowWidth": 900}, "WindowWidth", 900),
+        (
+            {"WindowCenter": [1800, 2000], "WindowWidth": [900, 500], "VOILUTFunction": "SIGMOID"},
+            "VOILUTFunction",
+            "SIGMOID",
+        ),  # fmt: skip
+        ({"WindowCenter": None, "WindowWidth": None}, "WindowWidth", None),
+        ({"VOILUTSequence": [table("NORMAL")]}, "VOILUTSequence", None),
+    ],
+    ids=["window", "sigmoid", "nothing", "table"],
+)
+def test_a_view_is_shown_as_its_header_asks(
+    header: dict[str, object], keyword: str, value: object, tmp_path: Path
+) -> None:
+    exams.write_view(tmp_path / "study", "L CC", stored("L CC", "as usual")[0], **header)  # type: ignore[arg-type]
+    order = order_of(tmp_path)
+    report = analyse_study(exams.study_in(tmp_path / "study"), order)
+    assert not any(one.problems for one in report.objects)
+    assert dciodvfy(order.folder / "gsps.dcm") == []
+    (voi,) = dcmread(order.folder / "gsps.dcm").SoftcopyVOILUTSequence
+    assert keyword in voi
+    assert value is None or voi[keyword].value == value

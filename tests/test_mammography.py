@@ -85,7 +85,7 @@ def test_padding_is_air_and_no_part_of_the_range(photometric: str, tmp_path: Pat
 
 def test_a_voi_table_is_applied_before_the_range_is_found(plain: View, tmp_path: Path) -> None:
     table = Dataset()
-    table.LUTDescriptor, table.LUTData = [4096, 0, 16], (np.arange(4096) // 2).tolist()
+    table.LUTDescriptor, table.LUTData = [4096, 0, 16], (np.arange(4096) // 2).astype("<u2").tobytes()
     path = written(tmp_path / "table")
     data = dcmread(path)
     data.VOILUTSequence = [table]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def scores(reads: Sequence[Read], lesions: Sequence[Lesion]) -> dict[str, Any]:
         "fp_per_image": list(RATES),
         **_sensitivity(whole),
         "malignant": _sensitivity(froc(lambda lesion: lesion.malignant)),
-        "kinds": {kind: _sensitivity(froc(lambda lesion, kind=kind: lesion.truth.kind == kind)) for kind in kinds},
+        "kinds": {kind: _sensitivity(froc(partial(_is_of, kind))) for kind in kinds},
         "froc": [
             {"fp_per_image": rate, "sensitivity": sensitivity, "threshold": threshold}
             for rate, sensitivity, threshold in whole.curve[1:].tolist()
@@ -199,6 +200,10 @@ def _lesion(row: Mapping[str, str | None], where: str) -> Lesion:
         raise TruthError(f"{where}: radius must be more than 0, and malignant 0 or 1")
     image = (row["sop_instance_uid"] or "").strip()
     return Lesion(Truth(image, (x, y, 0.0), 2 * radius, (row["kind"] or "").strip()), malignant == "1")
+
+
+def _is_of(kind: str, lesion: Lesion) -> bool:
+    return lesion.truth.kind == kind
 
 
 def _on_shown(lesion: Lesion, same: Mapping[str, str]) -> Lesion:

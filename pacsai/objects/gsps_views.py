@@ -62,9 +62,12 @@ def _voi(view: View) -> SoftcopyVOILUTTransformation:
 
 
 def _table(item: Dataset) -> VOILUT:
-    first, bits = int(item.LUTDescriptor[1]), int(item.LUTDescriptor[2])
+    entries, first, bits = (int(value) for value in item.LUTDescriptor)
+    data = item.LUTData
+    if isinstance(data, bytes):
+        data = np.frombuffer(data, np.uint8 if len(data) < 2 * (entries or 2**16) else "<u2")
     kind = np.uint8 if bits <= 8 else np.uint16
-    return VOILUT(first, np.asarray(item.LUTData).astype(kind), texts(item, "LUTExplanation") or None)
+    return VOILUT(first, np.asarray(data).astype(kind), texts(item, "LUTExplanation") or None)
 
 
 def _range(view: View) -> tuple[float, float]:
