@@ -164,7 +164,7 @@ def table(explanation: str = "") -> Dataset:
             {"WindowCenter": [1800, 2000], "WindowWidth": [900, 500], "VOILUTFunction": "SIGMOID"},
             "VOILUTFunction",
             "SIGMOID",
-        ),  # fmt: skip
+        ),
         ({"WindowCenter": None, "WindowWidth": None}, "WindowWidth", None),
         ({"VOILUTSequence": [table("NORMAL")]}, "VOILUTSequence", None),
     ],

@@ -62,12 +62,13 @@ def _voi(view: View) -> SoftcopyVOILUTTransformation:
 
 
 def _table(item: Dataset) -> VOILUT:
+    """Return a table with its entries spread to 16 bits: highdicom 0.28.2 writes no other depth between 8 and 16."""
     entries, first, bits = (int(value) for value in item.LUTDescriptor)
     data = item.LUTData
     if isinstance(data, bytes):
         data = np.frombuffer(data, np.uint8 if len(data) < 2 * (entries or 2**16) else "<u2")
-    kind = np.uint8 if bits <= 8 else np.uint16
-    return VOILUT(first, np.asarray(data).astype(kind), texts(item, "LUTExplanation") or None)
+    full = np.rint(np.asarray(data, dtype=np.float64) * (2**16 - 1) / (2**bits - 1)).astype(np.uint16)
+    return VOILUT(first, full, texts(item, "LUTExplanation") or None)
 
 
 def _range(view: View) -> tuple[float, float]:
