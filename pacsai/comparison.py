@@ -13,6 +13,7 @@ from datetime import date
 
 from pydicom.dataset import Dataset
 
+from pacsai.exam import Exam
 from pacsai.gathering import Images, gather
 from pacsai.objects.known import known_findings
 from pacsai.pipeline import Condition, Manifest
@@ -27,25 +28,24 @@ def compared(
 ) -> Images:
     """Return `images` of `study` with what the `earlier` one adds for the pipeline of `manifest`.
 
-    Pipelines of a single volume are given nothing of it.
+    Pipelines of a single volume, and pipelines of an exam that ask for no prior, are given nothing of it.
     """
-    if earlier is None or not isinstance(images.given, Sequences):
+    compares = isinstance(images.given, Sequences) or (isinstance(images.given, Exam) and manifest.prior)
+    if earlier is None or not compares:
         return images
     if reason := why_not(study, earlier):
         return _left(images, reason)
     before = gather(earlier, manifest, accepts)
-    if not isinstance(before.given, Sequences):
+    remarks = (*images.remarks, *(f"earlier study: {remark}" for remark in before.remarks))
+    if isinstance(images.given, Exam) and isinstance(before.given, Exam):
+        return replace(images, given=replace(images.given, prior=before.given), earlier=before, remarks=remarks)
+    if not (isinstance(images.given, Sequences) and isinstance(before.given, Sequences)):
         return _left(images, before.refusal)
     known, reports = known_findings(earlier, manifest.name)
     day = study_date(earlier)
     prior = Prior(before.given.volumes, before.given.reference, earlier.study_instance_uid, day, known)
-    return replace(
-        images,
-        given=replace(images.given, prior=prior),
-        earlier=before,
-        reports=reports,
-        remarks=(*images.remarks, *(f"earlier study: {remark}" for remark in before.remarks)),
-    )
+    given = replace(images.given, prior=prior)
+    return replace(images, given=given, earlier=before, reports=reports, remarks=remarks)
 
 
 def why_not(study: Study, earlier: Study) -> str:

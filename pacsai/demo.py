@@ -29,7 +29,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # t
 from pacsai.archive.dimse import CStoreArchive
 from pacsai.finding import Finding, Mask
 from pacsai.peers import LOOPBACK, Peer
-from pacsai.pipeline import Lesion
+from pacsai.pipeline import Lesion, Phantom
 from pacsai.registry import find
 from pacsai.render.views import three_views
 from pacsai.spool import Spool
@@ -79,6 +79,8 @@ class RunningNode:
 def generated_case(pipeline: str, folder: Path) -> Case:
     """Write the pipeline's full-size phantom as a CT study into `folder`."""
     phantom = find(pipeline).phantom(SEED, full=True)
+    if not isinstance(phantom, Phantom):
+        raise DemoError(f"{pipeline} reads no CT, and the demo makes one")
     about = About(
         patient_id="PHANTOM",
         patient_name="Phantom^Chest",

@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from pacsai.changes import Change, Earlier
 from pacsai.objects.uids import derived_uid
+from pacsai.reading import Reading, Spot
 from pacsai.terms import Code
+
+NOWHERE = (float("nan"),) * 3
+"""The world position of what has none: an image of one projection does not tell where in the body a thing lies."""
 
 
 class Outcome(StrEnum):
@@ -75,7 +79,9 @@ class Finding:
     probability : float or None
         0 to 1, as calibrated as the model card says. None where there is none to tell: of what is gone, of a total.
     centre_mm : (x, y, z)
-        World position, LPS millimetres.
+        World position, LPS millimetres; `NOWHERE` for a finding on a view of an exam.
+    on : Spot or None
+        Where on a view of an exam it is. What is seen on two views is two findings (`Result.reading` joins them).
     mask : Mask or None
         Voxels on the source grid.
     measurements, qualities
@@ -94,7 +100,8 @@ class Finding:
     kind: Code
     label: str
     probability: float | None
-    centre_mm: tuple[float, float, float]
+    centre_mm: tuple[float, float, float] = NOWHERE
+    on: Spot | None = None
     site: Code | None = None
     laterality: Code | None = None
     mask: Mask | None = None
@@ -148,6 +155,8 @@ class Result:
         their number and volume. A segment and a group of the report each, and no findings.
     earlier : Earlier or None
         The study that the findings' changes refer to.
+    reading : Reading or None
+        What is said of an exam of images as a whole; every pipeline of such exams gives one.
     """
 
     outcome: Outcome
@@ -157,6 +166,7 @@ class Result:
     remarks: tuple[str, ...] = field(default=())
     totals: tuple[Finding, ...] = ()
     earlier: Earlier | None = None
+    reading: Reading | None = None
 
     @property
     def told(self) -> tuple[Finding, ...]:
@@ -171,10 +181,10 @@ class Result:
         return self.provenance.uid("result")
 
     @classmethod
-    def of(cls, findings: tuple[Finding, ...], remarks: tuple[str, ...] = ()) -> Result:
+    def of(cls, findings: tuple[Finding, ...], remarks: tuple[str, ...] = (), reading: Reading | None = None) -> Result:
         """Return *findings*, or *no finding* when there are none."""
         outcome = Outcome.FINDINGS if findings else Outcome.NO_FINDING
-        return cls(outcome=outcome, findings=findings, remarks=remarks)
+        return cls(outcome=outcome, findings=findings, remarks=remarks, reading=reading)
 
     @classmethod
     def not_analysed(cls, reason: str) -> Result:
@@ -188,6 +198,7 @@ class Result:
             provenance=provenance,
             findings=_tracked(self.findings, provenance, "finding"),
             totals=_tracked(self.totals, provenance, "total"),
+            reading=_tracked_reading(self.reading, provenance) if self.reading else None,
         )
 
 
@@ -196,3 +207,11 @@ def _tracked(findings: tuple[Finding, ...], provenance: Provenance, role: str) -
         finding if finding.tracking_uid else replace(finding, tracking_uid=provenance.uid(f"{role} {number}"))
         for number, finding in enumerate(findings, start=1)
     )
+
+
+def _tracked_reading(reading: Reading, provenance: Provenance) -> Reading:
+    joined = (
+        one if one.tracking_uid else replace(one, tracking_uid=provenance.uid(f"joined {number}"))
+        for number, one in enumerate(reading.joined, start=1)
+    )
+    return replace(reading, joined=tuple(joined))

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from pacsai.comparison import compared
+from pacsai.exam import View
 from pacsai.finding import Provenance, Result
 from pacsai.gathering import Images, chosen, gather
 from pacsai.objects.common import Author
@@ -40,7 +41,7 @@ class Order:
     accepts : mapping of str to Condition
         Its acceptance rules, as the manifest or a trial run wants them.
     results : tuple of str
-        Kinds of objects to write: SEG, SR, GSPS, SC, KO.
+        Kinds of objects to write: SEG, SR, GSPS, SC, KO, CADSR.
     author : Author
         Who signs the objects.
     folder : Path
@@ -115,7 +116,7 @@ def conclude(study: Study, images: Images, result: Result, order: Order, watch: 
     rests_on = images.instances or standing_for(study)
     with watch.time("write"):
         said = replace(result, remarks=(*result.remarks, *images.remarks, *order.remarks))
-        signed = said.signed(provenance(rests_on, order))
+        signed = placed(said, images.views).signed(provenance(rests_on, order))
         objects = _write(signed, study, images, order) if selection.trustworthy else ()
     return Report(
         study_instance_uid=study.study_instance_uid,
@@ -129,6 +130,27 @@ def conclude(study: Study, images: Images, result: Result, order: Order, watch: 
         inputs=tuple(instance.sop_instance_uid for instance in rests_on),
         used=used(images),
     )
+
+
+def placed(result: Result, views: Sequence[View]) -> Result:
+    """Return the result with the image of every spot filled in.
+
+    Raises
+    ------
+    ValueError
+        A finding lies on a view that is not of the exam, or beside its image: the pipeline is wrong.
+    """
+    by_name = {view.name: view for view in views}
+    findings = []
+    for finding in result.findings:
+        if finding.on is None:
+            findings.append(finding)
+            continue
+        view = by_name.get(finding.on.view)
+        if view is None or not view.holds((finding.on.centre_ji, *finding.on.outline_ji)):
+            raise ValueError(f"{finding.label} lies on no place of a view of the exam")
+        findings.append(replace(finding, on=replace(finding.on, image=view.shown.sop_instance_uid)))
+    return replace(result, findings=tuple(findings))
 
 
 def provenance(instances: Sequence[Instance], order: Order) -> Provenance:
@@ -164,6 +186,7 @@ def _write(result: Result, study: Study, images: Images, order: Order) -> tuple[
         now=order.now,
         previous=order.previous,
         others=images.beside,
+        views=images.views,
     )
     return write(result, source, order.results, order.folder, order.author)
 

@@ -21,11 +21,12 @@ from pacsai.finding import Result
 from pacsai.sequences import NAMES, Sequences
 
 if TYPE_CHECKING:  # manifests are read in milliseconds; voxels bring scipy with them
+    from pacsai.exam import Exam
     from pacsai.volume import Volume
 
 NODE_TERMS = ("BodyPart", "instances")
 """Acceptance keys of the node's own: the recognised body part, the number of images. Others are DICOM keywords."""
-PARAMETERS = {"volumes": "sequences"}
+PARAMETERS = {"volumes": "sequences", "images": "exam"}
 """What the parameter of `analyse` is called where it is not called like the input."""
 
 
@@ -87,8 +88,10 @@ class Manifest(BaseModel):
     sequences: dict[str, Literal["required", "optional"]] = {}
     weights: Weights | None = None
     resources: Resources = Resources()
-    writes: tuple[Literal["SEG", "SR", "GSPS", "SC", "KO"], ...]
+    writes: tuple[Literal["SEG", "SR", "GSPS", "SC", "KO", "CADSR"], ...]
     intended_use: Literal["research"]
+    prefers: Literal["FOR PRESENTATION", "FOR PROCESSING"] = "FOR PRESENTATION"
+    """What is analysed of a mammogram that a study holds in both forms; results are drawn on the one for people."""
     prior: bool = False
     """Whether it compares with the patient's earlier study, which the node then looks for."""
 
@@ -143,6 +146,16 @@ class SequencesPipeline(Protocol):
         """Return what was found, masks on the grid of the reference; see `Pipeline`."""
 
 
+class ExamPipeline(Protocol):
+    """A pipeline that reads the mammograms of an exam (`input: images`); its result has a `Reading`."""
+
+    def analyse(self, exam: Exam, /) -> Result:
+        """Return what was found, each finding `on` a view; see `Pipeline`.
+
+        What no header tells is the pipeline's to see: an image that shows no breast, or two, ends in *not analysed*.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Lesion:
     """What a phantom holds: a lesion of known place and size, `kind` in plain words ("solid, wall-attached")."""
@@ -164,3 +177,22 @@ class Phantom:
     def images(self) -> Volume | Sequences:
         """Return what `analyse` is given."""
         return self.sequences or self.volume
+
+
+@dataclass(frozen=True, slots=True)
+class ExamLesion:
+    """What a generated exam holds: a lesion on one view, place and radius in its pixels, `kind` in plain words."""
+
+    view: str
+    centre_ji: tuple[float, float]
+    radius: float
+    kind: str
+    malignant: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExamPhantom:
+    """A generated exam and its truth."""
+
+    images: Exam
+    lesions: tuple[ExamLesion, ...]

@@ -20,7 +20,7 @@ from typing import cast
 
 import pacsai
 from pacsai.finding import Result
-from pacsai.pipeline import Manifest, Phantom, Pipeline
+from pacsai.pipeline import ExamPhantom, Manifest, Phantom, Pipeline
 from pacsai.yamlfile import FileError, read_model
 
 BUILT_IN = Path(pacsai.__file__).resolve().parents[1] / "pipelines"
@@ -88,12 +88,12 @@ class Package:
         _check_signature(self.manifest, loaded)
         return cast(Pipeline, loaded)
 
-    def phantom(self, seed: int = 0, *, full: bool = False) -> Phantom:
+    def phantom(self, seed: int = 0, *, full: bool = False) -> Phantom | ExamPhantom:
         """Return a generated case of the pipeline's: a small one for checks, or one of the size of a real study."""
         maker = getattr(self.module(), "phantom", None)
         if not callable(maker):
             raise PipelineError(f"{self.name}: pipeline.py has no function phantom(seed, full)")
-        return cast(Phantom, maker(seed, full=full))
+        return cast(Phantom | ExamPhantom, maker(seed, full=full))
 
     def module(self) -> ModuleType:
         """Return the folder's `pipeline` module; relative imports inside the folder work."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from pacsai import RESEARCH_USE_ONLY, terms
 from pacsai.finding import Finding, Result
 from pacsai.gathering import Images
 from pacsai.objects.write import Written
+from pacsai.reading import Reading
 from pacsai.selection import Candidate, Verdict, describe
 from pacsai.study.header import uid
 
@@ -92,13 +93,38 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "label": finding.label,
         "kind": finding.kind.meaning,
         "probability": None if finding.probability is None else round(finding.probability, 4),
-        "centre_mm": [round(coordinate, 3) for coordinate in finding.centre_mm],
+        **_place_json(finding),
         "site": finding.site.meaning if finding.site else None,
         "laterality": finding.laterality.meaning if finding.laterality else None,
         **{_key(measurement.name): round(measurement.value, 3) for measurement in finding.measurements},
-        "qualities": {concept.meaning: value.meaning for concept, value in finding.qualities},
+        "qualities": _qualities_json(finding),
         "remarks": list(finding.remarks),
         **_change_json(finding),
+    }
+
+
+def _qualities_json(finding: Finding) -> dict[str, str]:
+    """Return the qualities as plain names; several of one kind, as of a margin, stand together."""
+    told: dict[str, str] = {}
+    for concept, value in finding.qualities:
+        before = told.get(concept.meaning)
+        told[concept.meaning] = f"{before}, {value.meaning}" if before else value.meaning
+    return told
+
+
+def _place_json(finding: Finding) -> dict[str, Any]:
+    """Return where a finding is: in the world, or in the pixels of its image, column and row from 0."""
+    spot = finding.on
+    if spot is None:
+        return {"centre_mm": [round(coordinate, 3) for coordinate in finding.centre_mm]}
+    j, i = spot.centre_ji
+    return {
+        "view": spot.view,
+        "sop_instance_uid": spot.image,
+        "x": round(i, 2),
+        "y": round(j, 2),
+        "radius": round(spot.radius, 2),
+        "outline": [[round(i, 2), round(j, 2)] for j, i in spot.outline_ji],
     }
 
 
@@ -118,6 +144,8 @@ def _as_a_whole(result: Result) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if result.totals:
         told["totals"] = [finding_json(total) for total in result.totals]
+    if result.reading:
+        told["reading"] = _reading_json(result.reading, result.findings)
     if result.earlier:
         told["compared_with"] = {
             "study_instance_uid": result.earlier.study_instance_uid,
@@ -126,6 +154,29 @@ def _as_a_whole(result: Result) -> dict[str, Any]:
             "volume_mm3": result.earlier.volume_mm3,
         }
     return told
+
+
+def _reading_json(reading: Reading, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return what is said of an exam as a whole."""
+    return {
+        "case_score": None if reading.case_score is None else round(reading.case_score, 4),
+        "assessment": reading.assessment.meaning if reading.assessment else None,
+        "densities": [
+            {"laterality": one.laterality, "category": one.category.meaning, "percent": one.percent}
+            for one in reading.densities
+        ],
+        "joined": [
+            {
+                "tracking_uid": one.tracking_uid,
+                "label": one.label,
+                "kind": one.kind.meaning,
+                "probability": round(one.probability, 4),
+                "contralateral": one.contralateral,
+                "findings": [findings[member].tracking_uid for member in one.members],
+            }
+            for one in reading.joined
+        ],
+    }
 
 
 def _key(name: terms.Code) -> str:

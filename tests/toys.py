@@ -156,3 +156,91 @@ def toy_sequences_pipeline(
     (folder / "manifest.yaml").write_text(manifest, encoding="utf-8")
     (folder / "pipeline.py").write_text(SEQUENCES_CODE, encoding="utf-8")
     return folder
+
+
+EXAM_MANIFEST = """\
+name: {name}
+version: 1.2.3
+title: Bright dots
+accepts: {{Modality: MG}}
+input: images
+writes: [CADSR, SR, GSPS, SC, KO]
+intended_use: research
+prior: {prior}
+"""
+
+EXAM_CODE = """
+import numpy as np
+from scipy import ndimage
+from pacsai import terms
+from pacsai.exam import Exam, View
+from pacsai.finding import Finding, Measurement, Result
+from pacsai.pipeline import ExamLesion, ExamPhantom
+from pacsai.reading import Attempt, BreastDensity, Joined, Reading, Spot
+
+MASS, CALCIFICATIONS = terms.BREAST_MASS, terms.CALCIFICATION_CLUSTER
+
+class Dots:
+    def analyse(self, exam):
+        if any((view.array > 0.02).mean() < 0.02 for view in exam.views):
+            return Result.not_analysed("an image shows no breast")
+        findings = tuple(finding for view in exam.views for finding in self._of(view))
+        masses = tuple(n for n, one in enumerate(findings) if one.kind == MASS)
+        reading = Reading(
+            detections=tuple(Attempt(kind=kind) for kind in (terms.BREAST_DENSITY, CALCIFICATIONS)),
+            analyses=(Attempt(kind=terms.SPATIAL_COLLOCATION, algorithm="same place"),) if len(masses) == 2 else (),
+            joined=(Joined(kind=MASS, members=masses, probability=0.8, label="Lesion 1"),) if len(masses) == 2 else (),
+            densities=(BreastDensity(laterality="L", category=terms.SCATTERED_DENSITIES, percent=21.4),),
+            case_score=max((one.probability for one in findings), default=0.03),
+            assessment=terms.BI_RADS_4 if findings else terms.BI_RADS_1,
+        )
+        told = ["views: " + ", ".join(view.name for view in exam.views)]
+        told += [f"prior views: {', '.join(v.name for v in exam.prior.views)}"] if exam.prior else []
+        return Result.of(findings, tuple(told), reading)
+
+    def every_candidate(self):
+        return self
+
+    def _of(self, view):
+        labels, count = ndimage.label(view.array > 0.97)
+        boxes = ndimage.find_objects(labels)
+        for n in range(1, count + 1):
+            (top, bottom), (left, right) = ((s.start, s.stop) for s in boxes[n - 1])
+            area = int((labels == n).sum())
+            around = view.array[max(0, top - 3) : bottom + 3, max(0, left - 3) : right + 3]
+            if area < 4 or np.median(around[around < 0.97]) > 0.8:
+                continue
+            mass = area > 30
+            centre = tuple(float(c) for c in ndimage.center_of_mass(labels == n))
+            (t, b), (l, r) = (top - 0.5, bottom - 0.5), (left - 0.5, right - 0.5)
+            corners = ((t, l), (t, r), (b, r), (b, l))
+            long_axis_mm = (right - left) * view.spacing_mm[1] if view.spacing_mm else None
+            size = (Measurement(terms.LONG_AXIS, long_axis_mm, terms.MM),) if long_axis_mm else ()
+            count_of = () if mass else (Measurement(terms.NUMBER_OF_CALCIFICATIONS, 3, terms.NO_UNITS),)
+            yield Finding(
+                kind=MASS if mass else CALCIFICATIONS,
+                label=f"{'Mass' if mass else 'Calcifications'} {view.name}",
+                probability=0.7 if mass else 0.4,
+                on=Spot(view.name, centre, corners if mass else ()),
+                site=terms.LEFT_BREAST if view.laterality == "L" else terms.RIGHT_BREAST,
+                measurements=(*size, *count_of),
+            )
+
+def load(weights):
+    return Dots()
+
+def phantom(seed, full=False):
+    array = np.full((60, 40), 0.4, np.float32)
+    array[20:28, 10:18] = 1
+    view = View("L CC", "L", "CC", array, (0.1, 0.1), False, None, None)
+    return ExamPhantom(Exam((view,)), (ExamLesion("L CC", (23.5, 13.5), 5.7, "mass", True),))
+"""
+
+
+def toy_exam_pipeline(parent: Path, *, name: str = "dots", prior: bool = False) -> Path:
+    """Write a pipeline folder that marks bright dots of mammograms: large ones as masses, small ones as clusters."""
+    folder = parent / name
+    folder.mkdir(parents=True)
+    (folder / "manifest.yaml").write_text(EXAM_MANIFEST.format(name=name, prior=str(prior).lower()), encoding="utf-8")
+    (folder / "pipeline.py").write_text(EXAM_CODE, encoding="utf-8")
+    return folder

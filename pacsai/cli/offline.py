@@ -35,7 +35,7 @@ def analyse(
     folder: Annotated[Path, typer.Argument(help=FOLDER, exists=True)],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the objects and report.json go.")],
     accept: AcceptOption = None,
-    result: Annotated[list[str] | None, typer.Option(help="Kinds of objects: SEG, SR, GSPS, SC, KO.")] = None,
+    result: Annotated[list[str] | None, typer.Option(help="Kinds of objects: SEG, SR, GSPS, SC, KO, CADSR.")] = None,
     study: Annotated[str | None, typer.Option(help="Which study, where the folder holds several.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -80,7 +80,7 @@ def _current_and_prior(
     """Return the study to be analysed and its prior, None where that is not clear."""
     from pacsai.comparison import latest_two
 
-    if manifest.sequences:
+    if manifest.sequences or (manifest.input == "images" and manifest.prior):
         return latest_two(studies, uid)
     wanted = [one for one in studies if uid in (None, one.study_instance_uid)]
     return (wanted[0], None) if len(wanted) == 1 else None
@@ -99,7 +99,8 @@ def evaluate(
     truth: Annotated[
         Path,
         typer.Option(
-            help="CSV: seriesuid,coordX,coordY,coordZ,diameter_mm; or a folder of masks named by patient or study.",
+            help="CSV: seriesuid,coordX,coordY,coordZ,diameter_mm, for exams of images "
+            "sop_instance_uid,x,y,radius,kind,malignant; or a folder of masks named by patient or study.",
             exists=True,
         ),
     ],
@@ -110,15 +111,19 @@ def evaluate(
 ) -> None:
     """Score a pipeline: against a table of places by the LUNA16 protocol, against a folder of masks by overlap."""
     from pacsai.evaluate import evaluate_folder
+    from pacsai.evaluate.exams import evaluate_exams
     from pacsai.evaluate.segmenting import evaluate_masks
     from pacsai.registry import find
 
     with told_plainly(), errors.status("reading headers ...") as status:
         package = find(pipeline)
         accepts = relaxed(package.manifest.accepts, accept or [])
-        if truth.is_dir():
-            if excluded or plot:
-                raise CommandError("--excluded and --plot go with a table of places, not with a folder of masks")
+        exams = package.manifest.input == "images"
+        if (truth.is_dir() or exams) and (excluded or plot):
+            raise CommandError("--excluded and --plot go with a table of places in volumes")
+        if exams:
+            scores = evaluate_exams(package, studies, truth, accepts=accepts, tell=status.update)
+        elif truth.is_dir():
             scores = evaluate_masks(package, studies, truth, accepts=accepts, tell=status.update)
         else:
             scores = evaluate_folder(
@@ -127,13 +132,24 @@ def evaluate(
     if json:
         print_json(scores)
     else:
-        out.print(_overlap_table(pipeline, scores) if truth.is_dir() else _froc_table(pipeline, scores))
+        tables = _exam_tables if exams else _overlap_table if truth.is_dir() else _froc_table
+        out.print(tables(pipeline, scores))
 
 
 def _froc_table(pipeline: str, scores: dict[str, Any]) -> Table:
     table = Table("false marks per scan", "sensitivity", title=f"{pipeline}: CPM {scores['cpm']:.3f}")
     for rate, sensitivity in zip(scores["fp_per_scan"], scores["sensitivity"], strict=True):
         table.add_row(f"{rate:g}", f"{sensitivity:.3f}")
+    return table
+
+
+def _exam_tables(pipeline: str, scores: dict[str, Any]) -> Table:
+    areas = (f"{name} AUC {_cell(scores[f'{name}_auc']['auc'], 3) or 'not known'}" for name in ("image", "exam"))
+    table = Table("lesions", "number", title=f"{pipeline}: {', '.join(areas)}")
+    for rate in scores["fp_per_image"]:
+        table.add_column(f"at {rate:g} false marks per image")
+    for name, row in {"all": scores, "malignant": scores["malignant"], **scores["kinds"]}.items():
+        table.add_row(name, str(row["lesions"]), *(f"{value:.3f}" for value in row["sensitivity"]))
     return table
 
 
@@ -216,17 +232,24 @@ def print_report(report: dict[str, Any]) -> None:
 def findings_table(findings: list[dict[str, Any]]) -> Table:
     """Return the findings as a table; a number that was not taken is left out."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("finding", "prob.", "centre LPS mm", "axes mm", "mm3", "mean HU", "kind"):
+    for name in ("finding", "prob.", "LPS mm or x, y", "axes mm", "mm3", "mean HU", "kind"):
         table.add_column(name, no_wrap=name != "kind")
     for one in findings:
         axes = " x ".join(f"{one[axis]:.1f}" for axis in ("long_axis_mm", "short_axis_mm") if axis in one)
-        centre = ", ".join(f"{coordinate:.0f}" for coordinate in one["centre_mm"])
+        centre = _place(one)
         probability, volume, mean = (_cell(one.get(key), d) for key, d in _NUMBERS.items())
         before = one.get("prior_volume_mm3")
         change = " ".join(filter(None, (one.get("change"), before and f"(was {before:.0f} mm3)")))
         kind = ", ".join(filter(None, (*one["qualities"].values(), change)))
         table.add_row(one["label"], probability, centre, axes, volume, mean, kind)
     return table
+
+
+def _place(one: dict[str, Any]) -> str:
+    """Return the centre in LPS mm, or the view with column and row."""
+    if "view" in one:
+        return f"{one['view']} {one['x']:.0f}, {one['y']:.0f}"
+    return ", ".join(f"{coordinate:.0f}" for coordinate in one["centre_mm"])
 
 
 _NUMBERS = {"probability": 2, "volume_mm3": 0, "mean_hu": 0}

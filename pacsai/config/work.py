@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from pacsai.config.base import AbsolutePath, Settings
 
-ResultKind = Literal["SEG", "SR", "GSPS", "SC", "KO"]
+ResultKind = Literal["SEG", "SR", "GSPS", "SC", "KO", "CADSR"]
 
 
 def _database(value: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pacsai.evaluate.froc import RATES, Froc, Scored, Truth, TruthError, read_truth, score
 from pacsai.evaluate.froc_plot import plot as draw_plot
+from pacsai.exam import Exam
 from pacsai.finding import Outcome, Result
 from pacsai.gathering import gather
 from pacsai.pipeline import Condition, Manifest, Pipeline
@@ -140,6 +141,8 @@ def _cases(
         images = gather(study, manifest, accepts)
         taken = images.selection.taken
         uid = taken.series.series_instance_uid if taken else _meant(study, known)
+        if isinstance(images.given, Exam):
+            raise PipelineError(f"{manifest.name}: marks on images are scored against a table of images")
         yield Case(uid, images.given, images.refusal)
 
 

@@ -55,6 +55,12 @@ SHORT_WORDS = {
     terms.PART_SOLID: "part-solid",
     terms.GROUND_GLASS: "ground glass",
     terms.CALCIFIED: "calcified",
+    terms.BREAST_MASS: "mass",
+    terms.BREAST_DENSITY: "mass",
+    terms.CALCIFICATION_CLUSTER: "calcifications",
+    terms.ARCHITECTURAL_DISTORTION: "distortion",
+    terms.FOCAL_ASYMMETRY: "asymmetry",
+    terms.ASYMMETRIC_TISSUE: "asymmetry",
 }
 
 Points = NDArray[np.float64]
@@ -96,30 +102,64 @@ def build(
     marks = _marks(result.findings, source)
     if not marks:
         return None
-    provenance, headers = provenance_of(result), evidence(source)
+    headers = evidence(source)
     centre, width = window or window_for(source.volume)
-    layer = GraphicLayer(LAYER, order=1, display_color=CIELabColor.from_rgb(*MARK))
     images = {k: image_of_slice(source, headers, k) for k in sorted(marks)}
-    state = GrayscaleSoftcopyPresentationState(
-        referenced_images=list({image.SOPInstanceUID: image for image, _ in images.values()}.values()),
+    return state(
+        list({image.SOPInstanceUID: image for image, _ in images.values()}.values()),
+        [annotation(*images[k], marks[k]) for k in sorted(marks)],
+        SoftcopyVOILUTTransformation(window_center=centre, window_width=width),
+        result,
+        source,
+        author,
+    )
+
+
+def state(
+    images: Sequence[Dataset],
+    annotations: Sequence[GraphicAnnotation],
+    voi: SoftcopyVOILUTTransformation,
+    result: Result,
+    source: Source,
+    author: Author,
+    role: str = "GSPS",
+) -> GrayscaleSoftcopyPresentationState:
+    """Return the presentation state of `images` with their annotations, which stand in `LAYER`.
+
+    Parameters
+    ----------
+    role : str
+        What the instance UID follows from: another one for each state of a result.
+    """
+    provenance = provenance_of(result)
+    made = GrayscaleSoftcopyPresentationState(
+        referenced_images=images,
         content_label=content_label(provenance),
         content_description=description(provenance, author),
-        graphic_annotations=[_annotation(*images[k], layer, marks[k]) for k in sorted(marks)],
-        graphic_layers=[layer],
+        graphic_annotations=annotations,
+        graphic_layers=[_layer()],
         content_creator_name=CONTENT_CREATOR,
-        voi_lut_transformations=[SoftcopyVOILUTTransformation(window_center=centre, window_width=width)],
-        presentation_lut_transformation=_presentation_lut(headers[0]),
+        voi_lut_transformations=[voi],
+        presentation_lut_transformation=_presentation_lut(images[0]),
         contributing_equipment=[contributing_equipment(source, result, author)],
-        **identity("GSPS", result, author),
+        **{**identity("GSPS", result, author), "sop_instance_uid": provenance.uid(role)},
     )
-    _show_pixels_as_they_are(state, headers[0])
-    state.Laterality = ""  # type 2C; highdicom 0.28.2 leaves it out and dciodvfy asks for it
-    return finish(state, source)  # type: ignore[return-value]
+    _show_pixels_as_they_are(made, images[0])
+    made.Laterality = ""  # type 2C; highdicom 0.28.2 leaves it out and dciodvfy asks for it
+    return finish(made, source)  # type: ignore[return-value]
+
+
+def _layer() -> GraphicLayer:
+    return GraphicLayer(LAYER, order=1, display_color=CIELabColor.from_rgb(*MARK))
 
 
 def caption(number: int, finding: Finding) -> str:
-    """Return what stands beside a finding: "1  8 mm solid  0.93", "2  162 mm3 stable  0.81", "3  was 60 mm3 gone"."""
-    qualities = [SHORT_WORDS.get(value, value.meaning.lower()) for _, value in finding.qualities]
+    """Return what stands beside a finding: "1  8 mm solid  0.93", "2  162 mm3 stable  0.81", "3  was 60 mm3 gone".
+
+    A finding on a mammogram says what it is; its descriptors stand in the reports: "1  11 mm mass  0.73".
+    """
+    said = [finding.kind] if finding.on else [value for _, value in finding.qualities]
+    qualities = [SHORT_WORDS.get(value, value.meaning.lower()) for value in said]
     change = (str(finding.change),) if finding.change else ()
     probability = "" if finding.probability is None else f"{finding.probability:.2f}"
     return "  ".join(
@@ -160,14 +200,15 @@ def _centre(finding: Finding, source: Source) -> dict[int, tuple[Points, ...]]:
     return {shown: (np.array([[i + 0.5, j + 0.5]]),)}
 
 
-def _annotation(image: Dataset, frame: int | None, layer: GraphicLayer, marks: Sequence[Mark]) -> GraphicAnnotation:
+def annotation(image: Dataset, frame: int | None, marks: Sequence[Mark]) -> GraphicAnnotation:
+    """Return marks with their captions and the words about research use, for one image or frame."""
     graphics = [_graphic(points, mark.finding) for mark in marks for points in mark.drawn]
     notice = TextObject(RESEARCH_USE_ONLY, "DISPLAY", bounding_box=NOTICE_BOX, text_justification="LEFT")
     labels = [_label(mark, image) for mark in marks]
     return GraphicAnnotation(
         referenced_images=[image],
         referenced_frame_number=frame,
-        graphic_layer=layer,
+        graphic_layer=_layer(),
         graphic_objects=graphics,
         text_objects=[*labels, notice],
     )

@@ -25,7 +25,7 @@ from pacsai.objects.source import Source
 
 
 def build(result: Result, source: Source, made: Sequence[Dataset] = (), author: Author = NODE) -> Dataset | None:
-    """Return the selection: the image of each finding's largest section, then the SEG and SR of the same result.
+    """Return the selection: the largest section of each finding, or each marked view, then objects of the same result.
 
     Parameters
     ----------
@@ -38,15 +38,15 @@ def build(result: Result, source: Source, made: Sequence[Dataset] = (), author: 
         None where no finding has a section to point at.
     """
     headers = evidence(source)
-    places = dict.fromkeys(largest_slice(finding) for finding in result.findings if finding.mask is not None)
-    images = [image_of_slice(source, headers, k) for k in places]
+    images = _marked_views(result, headers) if source.views else _largest_sections(result, source, headers)
     if not images:
         return None
+    what = "Views with findings" if source.views else "Largest section of each finding"
     content = hd.ko.KeyObjectSelection(
         document_title=coded(terms.OF_INTEREST),
         referenced_objects=[*(image for image, _ in images), *made],
         observer_device_context=device_observer(author),
-        description=f"Largest section of each finding. {RESEARCH_USE_ONLY}.",
+        description=f"{what}. {RESEARCH_USE_ONLY}.",
     )
     _name_frames(content, [frame for _, frame in images])
     selection = hd.ko.KeyObjectSelectionDocument(
@@ -57,6 +57,21 @@ def build(result: Result, source: Source, made: Sequence[Dataset] = (), author: 
     )
     selection.copy_patient_and_study_information(headers[0])
     return finish(selection, source)
+
+
+_Images = list[tuple[Dataset, int | None]]
+
+
+def _marked_views(result: Result, headers: Sequence[Dataset]) -> _Images:
+    """Return the marked images of an exam, in hanging order."""
+    marked = {finding.on.image for finding in result.findings if finding.on}
+    return [(header, None) for header in headers if header.SOPInstanceUID in marked]
+
+
+def _largest_sections(result: Result, source: Source, headers: Sequence[Dataset]) -> _Images:
+    """Return the image, and the frame where it has frames, of each finding's largest section."""
+    places = dict.fromkeys(largest_slice(finding) for finding in result.findings if finding.mask is not None)
+    return [image_of_slice(source, headers, k) for k in places]
 
 
 def largest_slice(finding: Finding) -> int:

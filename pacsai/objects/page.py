@@ -57,16 +57,16 @@ def page(result: Result, volume: Volume | None, title: str, footer: str) -> Imag
         RGB, 1024 pixels wide and as high as needed.
     """
     pictures = _pictures(result.findings, volume) if volume is not None else []
-    sentences = _sentences(result)
+    said = sentences(result)
     trend = plot(result)
     rows = math.ceil(len(pictures) / IN_A_ROW)
     table = len(result.findings) + 1 if result.findings else 0
-    height = 3 * MARGIN + TITLE_SIZE + rows * (PICTURE + LINE + MARGIN) + (len(sentences) + table + 4) * LINE
+    height = 3 * MARGIN + TITLE_SIZE + rows * (PICTURE + LINE + MARGIN) + (len(said) + table + 4) * LINE
     height += trend.height + MARGIN if trend is not None else 0
-    sheet = _Sheet(Canvas((WIDTH, height)), MARGIN)
+    sheet = Sheet(Canvas((WIDTH, height)), MARGIN)
     sheet.say(title, size=TITLE_SIZE, step=TITLE_SIZE + MARGIN // 2)
     sheet.say(DISCLAIMER, MARK)
-    for sentence in sentences:
+    for sentence in said:
         sheet.say(sentence)
     sheet.skip(MARGIN // 2)
     sheet.put(pictures)
@@ -81,16 +81,18 @@ def page(result: Result, volume: Volume | None, title: str, footer: str) -> Imag
 
 
 @dataclass(slots=True)
-class _Sheet:
-    """A page that is filled from top to bottom."""
+class Sheet:
+    """A page that is filled from top to bottom; `y` is where it goes on."""
 
     canvas: Canvas
     y: int
 
     def skip(self, pixels: int) -> None:
+        """Leave room."""
         self.y += pixels
 
     def say(self, text: str, colour: tuple[int, int, int] = WORDS, size: float = TEXT_SIZE, step: int = LINE) -> None:
+        """Write a line."""
         self.canvas.words(text, (MARGIN, self.y), colour, size)
         self.y += step
 
@@ -103,25 +105,27 @@ class _Sheet:
                 self.canvas.words(words, (x, self.y + PICTURE + 4), WORDS, TEXT_SIZE)
             self.y += PICTURE + LINE + MARGIN
 
-    def tabulate(self, lines: Sequence[Sequence[str]]) -> None:
-        """Write a table, its headings in the first of the lines."""
+    def tabulate(self, lines: Sequence[Sequence[str]], columns: Sequence[int] = COLUMNS) -> None:
+        """Write a table, its headings in the first of the lines; `columns` is where each begins."""
         for number, line in enumerate(lines):
-            self._line(line, WORDS if number else QUIET)
+            self._line(line, columns, WORDS if number else QUIET)
 
-    def _line(self, cells: Sequence[str], colour: tuple[int, int, int]) -> None:
-        for x, cell in zip(COLUMNS, cells, strict=True):
+    def _line(self, cells: Sequence[str], columns: Sequence[int], colour: tuple[int, int, int]) -> None:
+        for x, cell in zip(columns, cells, strict=True):
             self.canvas.words(cell, (x, self.y), colour, TEXT_SIZE)
         self.y += LINE
 
 
-def _sentences(result: Result) -> list[str]:
-    """Return what is said in words: the outcome, its reason, and the remarks, broken into lines."""
+def sentences(result: Result) -> list[str]:
+    """Return what is said of a result in words: the outcome, its reason, and the remarks, broken into lines."""
     count = len(result.findings)
     said = _SAID[result.outcome].format(count=count, s="" if count == 1 else "s")
     told = () if _is_followed(result) else result.findings  # theirs stand in the table: there may be a hundred
     remarks = [f"{finding.label}: {remark}" for finding in told for remark in finding.remarks]
     compared = [result.earlier.sentence(finding.change for finding in result.findings)] if result.earlier else []
-    whole = [f"{said}: {result.reason}" if result.reason else f"{said}.", *compared, *result.remarks, *remarks]
+    exam = result.reading.sentences if result.reading else ()
+    outcome = f"{said}: {result.reason}" if result.reason else f"{said}."
+    whole = [outcome, *exam, *compared, *result.remarks, *remarks]
     return [line for sentence in whole for line in textwrap.wrap(sentence, LETTERS_IN_A_LINE)]
 
 

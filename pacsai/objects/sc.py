@@ -19,6 +19,7 @@ from pacsai.objects.common import (
     provenance_of,
     software_versions,
 )
+from pacsai.objects.exam_page import exam_page
 from pacsai.objects.page import page
 from pacsai.objects.source import Source
 
@@ -32,7 +33,8 @@ def build(result: Result, source: Source, author: Author = NODE) -> Dataset:
         The images name no study or series that a result could be filed with.
     """
     provenance, headers = provenance_of(result), evidence(source)
-    picture = page(result, source.volume, description(provenance, author), ", ".join(software_versions(provenance)))
+    ends = description(provenance, author), ", ".join(software_versions(provenance))
+    picture = exam_page(result, source.views, *ends) if source.views else page(result, source.volume, *ends)
     capture: Dataset = hd.sc.SCImage.from_ref_dataset(
         headers[0],
         pixel_array=np.asarray(picture),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pydicom.dataset import Dataset
 
+from pacsai.exam import View
 from pacsai.study import Instance, Study
 from pacsai.volume import Volume
 
@@ -20,10 +21,13 @@ class Source:
     study : Study
         As it stood when it was analysed.
     instances : tuple of Instance
-        What was analysed, in slice order; where nothing could be analysed, the instances that stand for the study
-        (its headers are copied, and it is named as evidence). Never empty.
+        What was analysed, in slice order; of an exam what is drawn on, in hanging order. Where nothing could be
+        analysed, the instances that stand for the study (its headers are copied, and it is named as evidence). Never
+        empty.
     volume : Volume or None
         Their voxels, None where nothing was read.
+    views : tuple of View
+        The mammograms of an exam, in the order of `instances`, which are the images that results are drawn on.
     others : tuple of Instance
         Images of the study that were read beside `instances`, of whatever frame of reference: evidence of the SR.
     now : datetime
@@ -38,6 +42,7 @@ class Source:
     now: datetime
     previous: tuple[Dataset, ...] = ()
     others: tuple[Instance, ...] = ()
+    views: tuple[View, ...] = ()
 
     @property
     def header(self) -> Dataset:

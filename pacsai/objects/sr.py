@@ -28,7 +28,7 @@ from pacsai.finding import Outcome, Result
 from pacsai.objects import common
 from pacsai.objects.common import NODE, Author, coded
 from pacsai.objects.source import Source
-from pacsai.objects.sr_groups import comment, groups, slice_shown
+from pacsai.objects.sr_groups import comment, groups, image_shown
 
 _DESCRIPTORS = ("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient")
 _SUMMARY = {
@@ -100,7 +100,7 @@ def _library(result: Result, source: Source, images: Sequence[Dataset]) -> Conte
     A library of 300 slices would put 5000 lines before the first finding in every viewer that shows an SR as text.
     highdicom 0.28.2 makes no entry of an image that lacks what TID 1604 tells (multi-frame, SliceThickness empty).
     """
-    slices = {slice_shown(finding, source) for finding in result.told}
+    slices = {image_shown(finding, source) for finding in result.told}
     shown = [images[k] for k in sorted(slices)] if len(images) > 1 else images
     described = all(image.get(keyword) for image in shown for keyword in _DESCRIPTORS)
     return ImageLibrary(shown) if slices and described else ContentSequence()
@@ -132,7 +132,8 @@ def _evaluations(result: Result, author: Author) -> list[Dataset]:
     )
     summary.ContentSequence = common.algorithm_content(result, author)
     compared = (result.earlier.sentence(f.change for f in result.findings),) if result.earlier else ()
-    sentences = (f"{RESEARCH_USE_ONLY}.", _sentence(result), *compared, *result.remarks)
+    whole = result.reading.sentences if result.reading else ()
+    sentences = (f"{RESEARCH_USE_ONLY}.", _sentence(result), *whole, *compared, *result.remarks)
     return [summary, *(comment(sentence) for sentence in sentences), *_compared(result)]
 
 

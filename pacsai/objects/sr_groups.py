@@ -19,11 +19,14 @@ from pydicom.dataset import Dataset
 from pacsai import terms
 from pacsai.changes import Change, difference
 from pacsai.finding import Finding, Measurement, Result
+from pacsai.objects import spots
 from pacsai.objects.common import Author, coded, provenance_of, title
 from pacsai.objects.contour import outlines
 from pacsai.objects.frames import image_of_slice
 from pacsai.objects.seg import segmented
 from pacsai.objects.source import Source
+from pacsai.reading import Spot
+from pacsai.study import Instance
 from pacsai.volume import Volume
 
 _Arguments = dict[str, Any]
@@ -94,7 +97,8 @@ def _told(finding: Finding) -> _Arguments:
     """Return what one group of a finding says for both: its numbers and qualities, and its change."""
     numbers = list(finding.measurements)
     if finding.probability is not None:
-        numbers.append(Measurement(terms.CERTAINTY, 100 * finding.probability, terms.PERCENT))
+        concept = terms.CERTAINTY if finding.on is None else terms.PROBABILITY_OF_CANCER
+        numbers.append(Measurement(concept, 100 * finding.probability, terms.PERCENT))
     change = ((terms.CHANGE, CHANGES[finding.change]),) if finding.change else ()
     return {
         "measurements": [_measurement(m) for m in numbers],
@@ -147,6 +151,19 @@ def _segment(number: int, segmentation: Dataset, source: Source) -> hd.sr.Refere
     )
 
 
+def image_shown(finding: Finding, source: Source) -> int:
+    """Return the place in `source.instances` of the image a finding is drawn on: of its view, else of its slice.
+
+    Raises
+    ------
+    ValueError
+        As `slice_shown`.
+    """
+    if finding.on is None:
+        return slice_shown(finding, source)
+    return [instance.sop_instance_uid for instance in source.instances].index(finding.on.image)
+
+
 def slice_shown(finding: Finding, source: Source) -> int:
     """Return the slice a finding is drawn on: the one that holds most of its mask, or that of its centre.
 
@@ -161,7 +178,9 @@ def slice_shown(finding: Finding, source: Source) -> int:
 
 
 def _region(finding: Finding, source: Source) -> hd.sr.ImageRegion:
-    """Return the outline of the mask's largest piece on its slice, or the centre of a finding without voxels."""
+    """Return the outline on a view, or of the mask's largest piece on its slice; else the centre as a point."""
+    if finding.on is not None:
+        return _region_on(finding.on, source.instances[image_shown(finding, source)])
     k = slice_shown(finding, source)
     if finding.mask is None or not finding.mask.array.any():
         column_row = (
@@ -171,6 +190,13 @@ def _region(finding: Finding, source: Source) -> hd.sr.ImageRegion:
     k_0, j_0, i_0 = finding.mask.offset_kji
     outline = outlines(finding.mask.array[k - k_0])[0] + (i_0, j_0)
     return hd.sr.ImageRegion(hd.sr.GraphicTypeValues.POLYLINE, outline, _image(k, source))
+
+
+def _region_on(spot: Spot, image: Instance) -> hd.sr.ImageRegion:
+    reference = hd.sr.SourceImageForRegion(image.sop_class_uid, image.sop_instance_uid)
+    if spot.outline_ji:
+        return hd.sr.ImageRegion(hd.sr.GraphicTypeValues.POLYLINE, spots.outline(spot), reference)
+    return hd.sr.ImageRegion(hd.sr.GraphicTypeValues.POINT, spots.centre(spot), reference)
 
 
 def _centre_kji(finding: Finding, source: Source) -> NDArray[np.float64]:

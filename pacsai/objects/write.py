@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,11 +14,14 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pacsai import durable
 from pacsai.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacsai.finding import Outcome, Result
-from pacsai.objects import gsps, ko, sc, seg, sr
-from pacsai.objects.common import KINDS, NODE, Author
+from pacsai.objects import gsps, gsps_views, ko, sc, seg, sr
+from pacsai.objects.cad_sr.of_result import cad_report
+from pacsai.objects.common import NODE, Author
 from pacsai.objects.conformance import judge
 from pacsai.objects.source import ResultObject, Source
 
+ORDER = ("SEG", "SR", "CADSR", "GSPS", "SC", "KO")
+"""Kinds in the order in which they are made: what refers to others comes after them."""
 REFUSED = "refused"
 """Folder, below the one of the good objects, of those that must not be sent."""
 
@@ -30,7 +33,7 @@ class Written:
     Attributes
     ----------
     kind : str
-        SEG, SR, GSPS, SC or KO.
+        SEG, SR, CADSR, GSPS, SC or KO.
     path : Path
         The DICOM file; where the object could not even be built, a text file with the reason.
     sop_class_uid, sop_instance_uid : str
@@ -49,6 +52,10 @@ class Written:
     series_instance_uid: str = ""
 
 
+Made = Mapping[str, Sequence[Dataset]]
+"""Objects that passed the gate, by kind."""
+
+
 def write(
     result: Result, source: Source, kinds: Sequence[str], folder: Path, author: Author = NODE
 ) -> tuple[Written, ...]:
@@ -61,14 +68,14 @@ def write(
     Parameters
     ----------
     kinds : sequence of str
-        What the site wants: SEG, SR, GSPS, SC, KO.
+        What the site wants: SEG, SR, CADSR, GSPS, SC, KO.
     folder : Path
-        Takes seg.dcm, sr.dcm and so on; made when missing.
+        Takes seg.dcm, sr.dcm and so on, further ones of a kind as gsps-2.dcm; made when missing.
 
     Returns
     -------
     tuple of Written
-        In the order SEG, SR, GSPS, SC, KO.
+        In the order of `ORDER`.
 
     Raises
     ------
@@ -77,31 +84,35 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {*kinds, *(("SR",) if result.outcome is not Outcome.FINDINGS else ())}
-    good: dict[str, Dataset] = {}
-    written = [_write_one(kind, result, source, good, folder, author) for kind in KINDS if kind in wanted]
-    return tuple(one for one in written if one is not None)
+    made: dict[str, list[Dataset]] = {kind: [] for kind in ORDER}
+    written: list[Written] = []
+    for kind in (one for one in ORDER if one in wanted):
+        _take_away(folder, kind)
+        written += _write_kind(kind, result, source, made, folder, author)
+    return tuple(written)
 
 
-def _write_one(
-    kind: str, result: Result, source: Source, good: dict[str, Dataset], folder: Path, author: Author
-) -> Written | None:
-    """Build, judge and write one object, and add it to the `good` ones if it is."""
+def _write_kind(
+    kind: str, result: Result, source: Source, made: dict[str, list[Dataset]], folder: Path, author: Author
+) -> Iterator[Written]:
+    """Build, judge and write the objects of one kind, and add the good ones to those `made`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # highdicom 0.28.2 warns of a one-word patient name by quoting it
-            dataset = _BUILDERS[kind](result, source, good, author)
+            built = [one for one in _BUILDERS[kind](result, source, made, author) if one is not None]
     except ValueError as error:
-        return _unbuilt(kind, str(error), folder)
-    if dataset is None:
-        return None
-    siblings = [ResultObject(name, other) for name, other in good.items()]
-    problems = tuple(str(problem) for problem in judge(ResultObject(kind, dataset), siblings, source))
-    if not problems:
-        good[kind] = dataset
-    path = _place(folder, f"{kind.lower()}.dcm", refused=bool(problems))
-    durable.write(path, encoded(dataset))
-    uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
-    return Written(kind, path, *uids, problems, str(dataset.SeriesInstanceUID))
+        yield _unbuilt(kind, str(error), folder)
+        return
+    for number, dataset in enumerate(built, start=1):
+        siblings = [ResultObject(name, other) for name, others in made.items() for other in others]
+        problems = tuple(str(problem) for problem in judge(ResultObject(kind, dataset), siblings, source))
+        if not problems:
+            made[kind].append(dataset)
+        name = f"{kind.lower()}{f'-{number}' if number > 1 else ''}.dcm"
+        path = _place(folder, name, refused=bool(problems))
+        durable.write(path, encoded(dataset))
+        uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
+        yield Written(kind, path, *uids, problems, str(dataset.SeriesInstanceUID))
 
 
 def _unbuilt(kind: str, reason: str, folder: Path) -> Written:
@@ -110,10 +121,15 @@ def _unbuilt(kind: str, reason: str, folder: Path) -> Written:
     return Written(kind, path, "", "", (f"not made: {reason}",))
 
 
+def _take_away(folder: Path, kind: str) -> None:
+    """Delete what an earlier run left of a kind."""
+    for place in (folder, folder / REFUSED):
+        for pattern in (f"{kind.lower()}.*", f"{kind.lower()}-*.dcm"):
+            for old in place.glob(pattern):
+                old.unlink()
+
+
 def _place(folder: Path, name: str, *, refused: bool) -> Path:
-    """Return where a file goes, and take away what an earlier run left of that kind."""
-    for old in (folder / name, *(folder / REFUSED).glob(f"{Path(name).stem}.*")):
-        old.unlink(missing_ok=True)
     place = folder / REFUSED if refused else folder
     place.mkdir(exist_ok=True)
     return place / name
@@ -130,12 +146,23 @@ def encoded(dataset: Dataset) -> bytes:
     return file.getvalue()
 
 
-_BUILDERS: dict[str, Callable[[Result, Source, dict[str, Dataset], Author], Dataset | None]] = {
-    "SEG": lambda result, source, _, author: seg.build(result, source, author) if seg.segmented(result) else None,
-    "SR": lambda result, source, good, author: sr.build(result, source, good.get("SEG"), source.previous, author),
-    "GSPS": lambda result, source, _, author: gsps.build(result, source, author),
-    "SC": lambda result, source, _, author: sc.build(result, source, author),
-    "KO": lambda result, source, good, author: ko.build(
-        result, source, [good[kind] for kind in ("SEG", "SR") if kind in good], author
-    ),
+def _states(result: Result, source: Source, _: Made, author: Author) -> Sequence[Dataset | None]:
+    """Return a presentation state for each view of an exam, or the one of a volume."""
+    return gsps_views.build(result, source, author) if source.views else [gsps.build(result, source, author)]
+
+
+def _first(datasets: Sequence[Dataset]) -> Dataset | None:
+    return next(iter(datasets), None)
+
+
+_Builder = Callable[[Result, Source, Made, Author], Sequence[Dataset | None]]
+_BUILDERS: dict[str, _Builder] = {
+    "SEG": lambda result, source, _, author: [seg.build(result, source, author) if seg.segmented(result) else None],
+    "SR": lambda result, source, made, author: [sr.build(result, source, _first(made["SEG"]), source.previous, author)],
+    "CADSR": lambda result, source, _, author: [cad_report(result, source, author)],
+    "GSPS": _states,
+    "SC": lambda result, source, _, author: [sc.build(result, source, author)],
+    "KO": lambda result, source, made, author: [
+        ko.build(result, source, [*made["SEG"], *made["SR"], *made["CADSR"]], author)
+    ],
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
@@ -17,6 +18,9 @@ from pacsai.selection.splitting import Part, differences, split
 from pacsai.study import Instance, Series, Study
 from pacsai.study.header import items, texts, uid
 from pacsai.volume import GeometryError, geometry
+
+if TYPE_CHECKING:  # mg.py speaks with the words of this module
+    from pacsai.selection.mg import Chosen
 
 SEVERAL_PATIENTS = "images of more than one patient carry this study's UID"
 WITHDRAWN = "withdrawn by a rejection note"
@@ -56,6 +60,8 @@ class Selection:
         What a reader of the result should know of the choice.
     reason : str
         Why nothing was taken; empty where something was.
+    views, missing_views
+        The views of an exam of mammograms, where a pipeline asks for one, and the names of those that are not there.
     trustworthy : bool
         False where no object may be made of the study at all: its images are of several patients, or there is none.
     """
@@ -66,6 +72,8 @@ class Selection:
     trustworthy: bool = True
     sequences: Mapping[str, Candidate] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    views: tuple[Chosen, ...] = ()
+    missing_views: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

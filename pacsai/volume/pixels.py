@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
@@ -81,8 +82,15 @@ def read_into(instance: Instance, frames: Sequence[int], out: NDArray[np.float32
     PixelError
         Colour, odd bit depths, a Modality LUT, CT without rescale, no decoder, broken or truncated pixel data.
     """
-    try:
+    with _told(instance):
         _read_into(instance, frames, out)
+
+
+@contextmanager
+def _told(instance: Instance) -> Iterator[None]:
+    """Turn whatever goes wrong while pixels are decoded into a PixelError."""
+    try:
+        yield
     except PixelError:
         raise
     except Exception as error:  # each decoder raises its own kinds, and so do broken headers
@@ -112,15 +120,43 @@ def read_image(instance: Instance, frame: int = 0) -> NDArray[np.float32]:
     PixelError
         As `read_into`, or an image of more than `MAX_IMAGE_PIXELS`.
     """
-    rows, columns = _whole(instance.header, "Rows"), _whole(instance.header, "Columns")
-    if not 0 < rows * columns <= MAX_IMAGE_PIXELS:
-        raise PixelError(f"an image of {rows} x {columns} pixels is not read")
-    check_size((instance,))
-    image = np.empty((rows, columns), dtype=np.float32)
+    image = np.empty(_size(instance), dtype=np.float32)
     read_into(instance, (frame,), image[None])
     if instance.header.get("PhotometricInterpretation") == "MONOCHROME1":
         np.subtract(image.max() + image.min(), image, out=image)
     return image
+
+
+def read_padded(instance: Instance) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the first frame in modality units, float32 [j, i], and where it is padding, bool [j, i].
+
+    Nothing is turned over, and padding keeps its values.
+
+    Raises
+    ------
+    PixelError
+        As `read_image`.
+    """
+    shape = _size(instance)
+    with _told(instance):
+        _check(instance.header, shape)
+        stored = next(_stored(instance, (0,)))
+        slope, intercept = _rescale(instance.header, 0)
+        image = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        padding = _padding(instance.header)
+        padded = np.zeros(shape, dtype=np.bool_)
+        if padding is not None:
+            padded = (stored >= padding[0]) & (stored <= padding[1])
+    return image, padded
+
+
+def _size(instance: Instance) -> tuple[int, int]:
+    """Return rows and columns of an image that may be read."""
+    rows, columns = _whole(instance.header, "Rows"), _whole(instance.header, "Columns")
+    if not 0 < rows * columns <= MAX_IMAGE_PIXELS:
+        raise PixelError(f"an image of {rows} x {columns} pixels is not read")
+    check_size((instance,))
+    return rows, columns
 
 
 def _check(header: Dataset, shape: tuple[int, ...]) -> None:

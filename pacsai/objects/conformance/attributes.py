@@ -97,7 +97,8 @@ def missing(one: ResultObject, _: Sequence[ResultObject], source: Source) -> Ite
     for path, item in items(dataset):
         by_reference = "ReferencedContentItemIdentifier" in item  # the value type stands where it refers to
         for keyword in _IN_ITEMS.get(sequence_of(path), "").split():
-            if _is_empty(item, keyword) and not (by_reference and keyword == "ValueType"):
+            by_table = keyword in ("WindowCenter", "WindowWidth") and "VOILUTSequence" in item
+            if _is_empty(item, keyword) and not (by_reference and keyword == "ValueType") and not by_table:
                 yield f"{path}.{keyword} (type 1) is missing or empty"
 
 

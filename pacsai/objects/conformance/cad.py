@@ -26,8 +26,9 @@ _ASYMMETRIES = (terms.ASYMMETRIC_TISSUE, terms.FOCAL_ASYMMETRY)
 
 
 def content(document: Dataset, source: Source) -> Tree:
-    """Return the content tree of a document, with the headers of the analysed images."""
-    return Tree(document, {instance.sop_instance_uid: instance.header for instance in source.instances})
+    """Return the content tree of a document, with the headers of the images that were analysed or drawn on."""
+    images = (*source.instances, *source.others)
+    return Tree(document, {instance.sop_instance_uid: instance.header for instance in images})
 
 
 def broken(document: Dataset, source: Source) -> Iterator[str]:

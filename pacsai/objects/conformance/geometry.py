@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from pacsai.objects.conformance import cad
-from pacsai.objects.conformance.walk import items
+from pacsai.objects.conformance.walk import items, sequence_of
 from pacsai.objects.frames import SAME_PLACE_MM, holder, position_mm
 from pacsai.objects.source import ResultObject, Source
 
@@ -24,7 +24,7 @@ def displaced(one: ResultObject, _: Sequence[ResultObject], source: Source) -> I
     if one.kind == "SEG":
         yield from _segmentation(one.dataset, source)
     if one.kind in ("GSPS", "SR"):
-        yield from _marks(one.dataset, source.header)
+        yield from _marks(one, source)
     if one.kind == "CADSR":
         yield from cad.displaced(one.dataset, source)
 
@@ -83,9 +83,10 @@ def _positions(seg: Dataset, source: Source, count: int) -> Iterator[str]:
             yield f"frame {frame} lies {away_mm:.2f} mm from the nearest source image"
 
 
-def _marks(dataset: Dataset, image: Dataset) -> Iterator[str]:
-    """Yield the graphics in PIXEL units that reach out of the image; PS3.3 C.10.5 ends them at Columns and Rows."""
-    for path, item in items(dataset):
+def _marks(one: ResultObject, source: Source) -> Iterator[str]:
+    """Yield the graphics in PIXEL units that reach out of their image; PS3.3 C.10.5 ends them at Columns and Rows."""
+    headers = {instance.sop_instance_uid: instance.header for instance in source.instances}
+    for path, item, named in _drawn(one.dataset):
         if item.get("GraphicData") is None or item.get("ValueType") == "SCOORD3D":
             continue
         if item.get("GraphicAnnotationUnits", "PIXEL") != "PIXEL":
@@ -95,5 +96,21 @@ def _marks(dataset: Dataset, image: Dataset) -> Iterator[str]:
             yield f"{path} has a coordinate without its partner"
             continue
         points = numbers.reshape(-1, 2)
-        if (points < 0).any() or (points > (image.Columns, image.Rows)).any():
-            yield f"{path} is drawn outside the image"
+        for image in [headers[uid] for uid in named if uid in headers] or [source.header]:
+            if (points < 0).any() or (points > (image.Columns, image.Rows)).any():
+                yield f"{path} is drawn outside the image"
+
+
+def _drawn(dataset: Dataset) -> Iterator[tuple[str, Dataset, list[str]]]:
+    """Yield every item with its path and the images it is drawn on: an annotation's, or those it is selected from."""
+    of_annotation: list[str] = []
+    for path, item in items(dataset):
+        if sequence_of(path) == "GraphicAnnotationSequence":
+            of_annotation = _named(item)
+        selected = [uid for child in item.get("ContentSequence", ()) for uid in _named(child)]
+        yield path, item, selected or of_annotation
+
+
+def _named(item: Dataset) -> list[str]:
+    references = item.get("ReferencedImageSequence") or item.get("ReferencedSOPSequence") or ()
+    return [str(reference.ReferencedSOPInstanceUID) for reference in references]

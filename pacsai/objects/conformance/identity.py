@@ -26,9 +26,13 @@ def mixed_up(one: ResultObject, objects: Sequence[ResultObject], source: Source)
         yield "SOPInstanceUID is that of an instance of the study"
     if str(one.dataset.get("SeriesInstanceUID")) in {series.series_instance_uid for series in source.study.series}:
         yield "SeriesInstanceUID is that of a series of the study"
-    for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
-        if sum(sibling.dataset.get(keyword) == one.dataset.get(keyword) for sibling in objects) > 1:
-            yield f"{keyword} is also that of another object of this result"
+    others = [sibling for sibling in objects if sibling is not one]
+    if any(other.dataset.get("SOPInstanceUID") == one.dataset.get("SOPInstanceUID") for other in others):
+        yield "SOPInstanceUID is also that of another object of this result"
+    if any(
+        o.dataset.get("SeriesInstanceUID") == one.dataset.get("SeriesInstanceUID") for o in others if o.kind != one.kind
+    ):
+        yield "SeriesInstanceUID is also that of another object of this result"
     if one.dataset.get("Manufacturer") != MANUFACTURER:
         yield f"Manufacturer is not {MANUFACTURER}, so the node would not know its own object again"
 
