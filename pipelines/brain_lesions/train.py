@@ -70,12 +70,14 @@ def main(arguments: list[str] | None = None) -> None:
     tell(f"{options.out.name} sha256 {hashlib.sha256(options.out.read_bytes()).hexdigest()}")
 
 
-def train(plan: Plan, real: Path | None, work: Path, phantoms: int, workers: int) -> LesionNet:
-    """Return a network trained by `plan`; backgrounds are made in the folder `work`."""
+def train(
+    plan: Plan, real: Path | None, work: Path, phantoms: int, workers: int, shape: tuple[int, ...] = SHAPE
+) -> LesionNet:
+    """Return a network trained by `plan`; backgrounds, of `shape` where none is real, are made in the folder `work`."""
     brain = read_brain(real / "patient19", real / "lesions-only") if real else None
     if brain is None:
         tell("no real brain: training on phantoms only")
-    shape = brain.brain.shape if brain else SHAPE
+    shape = brain.brain.shape if brain else shape
     work.mkdir(parents=True, exist_ok=True)
     kinds = _made(brain, (shape[0], shape[1], shape[2]), work, phantoms, workers)
     tell(f"{len(kinds)} backgrounds")
@@ -114,7 +116,7 @@ def _make_phantom(job: tuple[int, tuple[int, int, int], Path]) -> NDArray[np.boo
     return lesion_shapes(rng, anatomy, int(rng.integers(8, 40)))
 
 
-def check(network: LesionNet) -> dict[str, str]:
+def check(network: LesionNet, shape: tuple[int, int, int] = SHAPE) -> dict[str, str]:
     """Return figures on unseen generated brains; raise where the network is not worth writing.
 
     Raises
@@ -124,9 +126,9 @@ def check(network: LesionNet) -> dict[str, str]:
     """
     dice, false_ml = [], []
     for seed in CHECK_SEEDS:
-        found, truth = _judged(network, seed, 20)
+        found, truth = _judged(network, seed, 20, shape)
         dice.append(2 * float((found & truth).sum()) / max(1.0, float(found.sum() + truth.sum())))
-        false_ml.append(float(_judged(network, seed, 0)[0].sum()) / 1000)
+        false_ml.append(float(_judged(network, seed, 0, shape)[0].sum()) / 1000)
     line = f"mean Dice {np.mean(dice):.2f} on generated brains, at most {max(false_ml):.2f} mL false in healthy ones"
     tell(f"check: {line}")
     if np.mean(dice) < FLOOR_DICE or max(false_ml) > CEILING_FALSE_ML:
@@ -134,9 +136,11 @@ def check(network: LesionNet) -> dict[str, str]:
     return {"check": line}
 
 
-def _judged(network: LesionNet, seed: int, count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _judged(
+    network: LesionNet, seed: int, count: int, shape: tuple[int, int, int]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return what is found in a generated brain, and what is there."""
-    phantom = brain_phantom(seed, lesions=count)
+    phantom = brain_phantom(seed, lesions=count, shape=shape)
     images = {name: normalised(image, phantom.brain) for name, image in phantom.images.items()}
     probability = probabilities(images, phantom.brain, network)["lesion"]
     return lesions(probability, images, phantom.brain) > 0, phantom.truth

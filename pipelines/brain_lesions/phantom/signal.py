@@ -27,7 +27,8 @@ def seen_by(rng: np.random.Generator, anatomy: Anatomy) -> Array:
     patchy = smooth_noise(rng, shape, 14.0)
     for n, name in enumerate(SEQUENCES):
         levels = np.array([rng.uniform(low, high) for low, high in LEVELS[name]], dtype=np.float32)
-        between = 0.5 * (levels[2] - levels[1]) * np.float32(rng.uniform(0, 1.4))
+        # iron darkens deep grey matter on FLAIR: as bright as the cortex it would be a lesion to any reader
+        between = 0.5 * (levels[2] - levels[1]) * np.float32(rng.uniform(1.0 if name == "FLAIR" else 0.0, 1.6))
         images[n] = np.tensordot(levels, anatomy.tissues, 1) + between * anatomy.deep
         images[n] += anatomy.tissues[1] * patchy * np.float32(rng.uniform(0, 0.4) if name == "FLAIR" else 0.1)
         images[n] += (1 - anatomy.tissues[0]) * smooth_noise(rng, shape, 3.0) * np.float32(rng.uniform(0.03, 0.15))

@@ -56,8 +56,8 @@ def test_an_empty_brain_has_no_lesion() -> None:
 
 def test_lesions_are_numbered_and_small_ones_left_out(brain: np.ndarray) -> None:
     probability = np.zeros(SHAPE, dtype=np.float32)
-    probability[20:24, 20:24, 20:24] = 0.95
-    probability[30:33, 60:64, 60:64] = 0.95
+    probability[20:24, 20:24, 20:24] = 0.97
+    probability[30:33, 60:64, 60:64] = 0.97
     probability[15, 90, 90] = 1.0
     probability[2:6, 2:6, 2:6] = 1.0  # outside the brain
     found = lesions(probability, {"FLAIR": probability}, brain)
@@ -72,7 +72,7 @@ def test_the_faint_rim_of_a_lesion_is_trimmed(brain: np.ndarray) -> None:
     flair = np.zeros(SHAPE, dtype=np.float32)
     flair[16:30, 40:54, 40:54] = 0.4
     flair[19:27, 43:51, 43:51] = 3.0
-    probability = np.where(flair > 0.2, 0.95, 0.0).astype(np.float32)
+    probability = np.where(flair > 0.2, 0.97, 0.0).astype(np.float32)
     found = lesions(probability, {"FLAIR": flair}, brain) > 0
     assert found[20:26, 44:50, 44:50].all()
     assert not found[16:18].any()

@@ -15,6 +15,8 @@ from pipelines.brain_lesions.material import normalised, read_nifti
 from pipelines.brain_lesions.net import LesionNet
 from pipelines.brain_lesions.train import SHARES, check, train
 
+SMALL = (50, 60, 56)
+
 
 def write_nifti(path: Path, array_xyz: np.ndarray, signs: tuple[int, int]) -> None:
     """Write float32 [x, y, z] with a qform whose first two axes run along `signs`."""
@@ -66,7 +68,9 @@ def test_a_tiny_training_learns_from_phantoms_and_repeats(tmp_path: Path) -> Non
     weights = []
     for run in ("one", "two"):
         torch.manual_seed(0)
-        network = train(Plan(steps=2, batch=2, fresh=1, size=16), None, tmp_path / run, phantoms=1, workers=0)
+        network = train(
+            Plan(steps=2, batch=2, fresh=1, size=16), None, tmp_path / run, phantoms=1, workers=0, shape=SMALL
+        )
         weights.append(network.state_dict()["head.weight"])
         assert not network.training
     torch.testing.assert_close(weights[0], weights[1])
@@ -76,7 +80,7 @@ def test_an_untrained_network_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("pipelines.brain_lesions.train.CHECK_SEEDS", (800,))
     torch.manual_seed(0)
     with pytest.raises(RuntimeError, match=r"training failed its check: mean Dice 0\.0"):
-        check(LesionNet().eval())
+        check(LesionNet().eval(), SMALL)
 
 
 def test_shares_add_up() -> None:
