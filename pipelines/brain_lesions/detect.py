@@ -45,7 +45,7 @@ class Rule:
 
     threshold: float = 0.5
     min_voxels: int = 10
-    peak: float = 0.95
+    peak: float = 0.9
     rise: float = 0.4
 
 
