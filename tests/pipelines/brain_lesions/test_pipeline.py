@@ -34,9 +34,13 @@ def pair() -> tuple[BrainPhantom, BrainPhantom]:
 @pytest.fixture(scope="module")
 def result(pipeline: BrainLesions, pair: tuple[BrainPhantom, BrainPhantom]) -> Result:
     """Return what is told of the first brain beside an earlier study that shows none."""
-    noise = np.random.default_rng(0).normal(500, 100, (60, 60, 60)).astype(np.float32)
-    prior = {"FLAIR": Volume(noise, np.diag([3.0, 3, 3, 1]), "1.2.3", ())}
-    return with_prior(pipeline, flair(pair[0]), prior)
+    return with_prior(pipeline, flair(pair[0]), {"FLAIR": ball()})
+
+
+def ball() -> Volume:
+    array = np.zeros((40, 40, 40), np.float32)
+    array[15:25, 15:25, 15:25] = 100
+    return Volume(array, np.diag([2.0, 2, 2, 1]), "1.2.3", ())
 
 
 def flair(brain: BrainPhantom, move_mm: tuple[float, float, float] = (0, 0, 0)) -> dict[str, Volume]:
@@ -85,9 +89,7 @@ def test_a_prior_that_cannot_be_used_is_told_and_the_current_study_analysed(resu
 
 
 def test_a_study_without_a_brain_is_not_analysed(pipeline: BrainLesions) -> None:
-    ball = np.zeros((40, 40, 40), np.float32)
-    ball[15:25, 15:25, 15:25] = 100
-    found = pipeline.analyse(Sequences({"FLAIR": Volume(ball, np.diag([2.0, 2, 2, 1]), "1.2.3", ())}, "FLAIR"))
+    found = pipeline.analyse(Sequences({"FLAIR": ball()}, "FLAIR"))
     assert found.outcome is Outcome.NOT_ANALYSED
     assert "no brain" in found.reason
 
