@@ -38,7 +38,7 @@ def wandering(
 ) -> NDArray[np.float64]:
     """Return a curve's places [n, 2], one a mm, from `start` (v, u) towards `angle` (0 along +u, turning to +v)."""
     n = max(4, int(length_mm))
-    turns = ndimage.gaussian_filter1d(rng.standard_normal(n), min(12.0, n / 4)) * bend
+    turns = ndimage.gaussian_filter1d(rng.standard_normal(n), min(12.0, n / 4)) * bend * 0.4
     angles = angle + np.cumsum(turns)
     steps = np.stack([np.sin(angles), np.cos(angles)], axis=1)
     return np.asarray(np.array(start) + np.cumsum(steps, axis=0))

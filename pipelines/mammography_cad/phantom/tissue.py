@@ -100,22 +100,22 @@ def _glands(
     total = np.zeros(grid.shape, dtype=np.float32)
     for _ in range(3):
         large = isotropic(rng, grid, 3.2, 0.8)
-        lobules = sampled(power_tile(int(rng.integers(6)), 2.6), rng, radial[0] * 0.7, radial[1], 1 / (0.6 * TILE_STEP_MM))
+        lobules = sampled(power_tile(int(rng.integers(6)), 3.2), rng, radial[0] * 0.7, radial[1], 1 / (0.6 * TILE_STEP_MM))
         field = 0.72 * large + 0.7 * lobules
-        total += np.asarray(expit((field - level) / 0.22), dtype=np.float32)
-    return np.asarray(total * (0.2 * tissue.lumps * (0.55 + 0.45 * tissue.share)), dtype=np.float32)
+        total += np.asarray(expit((field - level) / 0.55), dtype=np.float32)
+    return np.asarray(total * (0.11 * tissue.lumps * (0.7 + 0.3 * tissue.share)), dtype=np.float32)
 
 
 def _strands(rng: np.random.Generator, radial: tuple[Array, Array], region: Array, tissue: Parenchyma) -> Array:
     """Return a net of thin sheets seen on edge, drawn out along the lines to the nipple, in mm of gland."""
     out = np.zeros(region.shape, dtype=np.float32)
-    for wave_mm, stretch, width, mm in ((14, 0.45, 0.09, 1.5), (9, 0.5, 0.12, 1.2), (6, 0.4, 0.16, 0.9), (4, 0.5, 0.2, 0.6)):
+    for wave_mm, stretch, width, mm in ((14, 0.45, 0.12, 3.2), (9, 0.5, 0.15, 2.8), (6, 0.4, 0.2, 2.0), (4, 0.5, 0.3, 1.2)):
         per_mm = 32 / wave_mm
         tile = band_tile(int(rng.integers(6)))
         net = sampled(tile, rng, radial[0] * stretch, radial[1], per_mm)
         strength = sampled(power_tile(int(rng.integers(6)), 3.0), rng, radial[0], radial[1], 2.0)
         out += mm * np.exp(-((net / width) ** 2)) * np.clip(0.6 + 0.6 * strength, 0, 2)
-    return np.asarray(out * tissue.strands * (0.35 + 1.1 * region), dtype=np.float32)
+    return np.asarray(out * tissue.strands * (0.4 + 1.0 * region), dtype=np.float32)
 
 
 def _muscle(rng: np.random.Generator, outline: Outline, grid: Grid, thickness: Array) -> Array:
