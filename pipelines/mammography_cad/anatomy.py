@@ -1,7 +1,7 @@
 """What a mammogram shows of the breast: where it lies, chest wall, skin, nipple, pectoral muscle, how dense it is.
 
-Arrays are [row, column], larger where denser. Nothing here trusts the header: the chest wall's side comes from the pixels,
-and an image that does not show one breast is refused with the reason.
+Arrays are [row, column], larger where denser. The chest wall's side comes from the pixels, not from the header, and
+an image that does not show one breast is refused with the reason.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _body(small: Array) -> Mask:
     low, high = (float(x) for x in np.percentile(small, (1, 99.5)))
     if not high > low:
         raise NotOneBreastError("the image is empty")
-    above = ndimage.binary_opening(small > low + 0.05 * (high - low), iterations=2)
+    above = ndimage.binary_opening(small > low + 0.03 * (high - low), iterations=2)
     labels, n = ndimage.label(above)
     if n == 0:
         raise NotOneBreastError("the image is empty")
@@ -141,7 +141,7 @@ def _check_shape(body: Mask, wall: NDArray[np.intp], skin: NDArray[np.intp]) -> 
     if body.mean() > 0.9:
         raise NotOneBreastError("the body fills the image, as on a chest X-ray; no skin line is seen")
     uneven = float(np.mean(np.abs(wall - np.median(wall))))
-    if uneven > 0.06 * body.shape[1]:
+    if uneven > 0.12 * float(np.percentile(skin - wall, 95)):
         raise NotOneBreastError("no straight chest wall is seen, as if both breasts or another body part were in it")
     depth = skin - np.median(wall)
     if float(np.percentile(depth, 95) - np.percentile(depth, 5)) < 0.2 * float(np.percentile(depth, 95)):
@@ -149,12 +149,14 @@ def _check_shape(body: Mask, wall: NDArray[np.intp], skin: NDArray[np.intp]) -> 
 
 
 def _pectoral(image: Array, body: Mask, wall: NDArray[np.intp], rows: NDArray[np.intp]) -> Mask:
-    """Return the muscle: the corner at the chest wall behind the straight edge with the strongest step to darker tissue."""
+    """Return the muscle: the corner at the chest wall behind the straight edge with the strongest step."""
     first, edge = int(np.median(wall)), np.asarray(ndimage.gaussian_filter(image, 1.5), dtype=np.float32)
     level = float(np.percentile(image[body], 90) - np.percentile(image[body], 10))
     best, found = 0.1 * level, np.zeros_like(body)
     for upside_down in (False, True):
-        step, length, width = _best_edge(edge[::-1] if upside_down else edge, body[::-1] if upside_down else body, first)
+        step, length, width = _best_edge(
+            edge[::-1] if upside_down else edge, body[::-1] if upside_down else body, first
+        )
         if step > best:
             best = step
             j, i = np.mgrid[: body.shape[0], : body.shape[1]]
@@ -176,8 +178,10 @@ def _best_edge(image: Array, body: Mask, first: int) -> tuple[float, float, floa
             j, i = top + part * length, first + (1 - part) * width
             inner = ndimage.map_coordinates(image, [j - norm[0], i - norm[1]], order=1, mode="nearest")
             outer = ndimage.map_coordinates(image, [j + norm[0], i + norm[1]], order=1, mode="nearest")
-            held = body[np.clip(j + norm[0], 0, body.shape[0] - 1).astype(int), np.clip(i + norm[1], 0, body.shape[1] - 1).astype(int)]
-            step = float(np.percentile(inner - outer, 30)) if held.mean() > 0.9 else 0.0
+            ends = (j + norm[0], i + norm[1])
+            at = [np.clip(e, 0, n - 1).astype(np.intp) for e, n in zip(ends, body.shape, strict=True)]
+            held = body[at[0], at[1]]
+            step = float(np.percentile((inner - outer)[held], 30)) if held.mean() > 0.65 else 0.0
             if step > best[0]:
                 best = (step, float(length), float(width))
     return best

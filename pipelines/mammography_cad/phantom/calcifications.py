@@ -32,7 +32,7 @@ _SIZE_MM = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grains:
-    """Calcifications in one view, one a row: places (v, u), sizes, long over short axis, angle, mm of gland at the middle."""
+    """Calcifications in one view: places (v, u), sizes, long over short axis, angle, mm of gland at the middle."""
 
     at: NDArray[np.float64]
     size_mm: NDArray[np.float64]
@@ -59,9 +59,13 @@ def random_cluster(rng: np.random.Generator) -> Cluster:
     morphology = str(rng.choice(MORPHOLOGIES, p=(0.22, 0.2, 0.16, 0.24, 0.18)))
     distribution = str(rng.choice(DISTRIBUTIONS, p=_DISTRIBUTION_ODDS[morphology]))
     odds = np.clip(_MALIGNANT[morphology] + _SHIFT[distribution], 0.01, 0.97)
-    low, high = {"grouped": (3, 10), "linear": (6, 16), "segmental": (12, 24), "regional": (14, 26)}.get(distribution, (30, 42))
+    low, high = {"grouped": (3, 10), "linear": (6, 16), "segmental": (12, 24), "regional": (14, 26)}.get(
+        distribution, (30, 42)
+    )
     radius = float(rng.uniform(low, high))
-    return Cluster(morphology, distribution, bool(rng.random() < odds), (0.0, 0.0), radius, 0.0, int(rng.integers(2**31)))
+    return Cluster(
+        morphology, distribution, bool(rng.random() < odds), (0.0, 0.0), radius, 0.0, int(rng.integers(2**31))
+    )
 
 
 def grains(cluster: Cluster) -> Grains:
@@ -74,7 +78,9 @@ def grains(cluster: Cluster) -> Grains:
     spread = 0.25 if cluster.morphology == "punctate" else 1.0
     size = low + (high - low) * np.clip(common + spread * (rng.random(n) - 0.5), 0, 1)
     linear = cluster.morphology == "fine linear branching"
-    aspect = rng.uniform(2.0, 5.0, n) if linear else rng.uniform(1.0, 1.25 if cluster.morphology == "punctate" else 2.2, n)
+    aspect = (
+        rng.uniform(2.0, 5.0, n) if linear else rng.uniform(1.0, 1.25 if cluster.morphology == "punctate" else 2.2, n)
+    )
     angle = along + rng.normal(0, 0.35, n) if linear else rng.uniform(0, np.pi, n)
     strength = {"amorphous": 2.6, "punctate": 7.0, "coarse heterogeneous": 11.0}.get(cluster.morphology, 9.0)
     uneven = rng.uniform(0.85, 1.15, n) if cluster.morphology == "punctate" else rng.uniform(0.5, 1.5, n)
@@ -84,8 +90,12 @@ def grains(cluster: Cluster) -> Grains:
 def _places(rng: np.random.Generator, cluster: Cluster) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the places [n, 2] and the direction of the duct there [n]."""
     radius = cluster.radius_mm
-    long, wide = {"grouped": (1.0, 0.75), "linear": (1.0, 0.1), "segmental": (1.0, 0.45)}.get(cluster.distribution, (1.0, 0.85))
-    crowd = {"grouped": (7, 28), "linear": (9, 26), "segmental": (20, 50), "regional": (24, 60)}.get(cluster.distribution, (50, 110))
+    long, wide = {"grouped": (1.0, 0.75), "linear": (1.0, 0.1), "segmental": (1.0, 0.45)}.get(
+        cluster.distribution, (1.0, 0.85)
+    )
+    crowd = {"grouped": (7, 28), "linear": (9, 26), "segmental": (20, 50), "regional": (24, 60)}.get(
+        cluster.distribution, (50, 110)
+    )
     n = int(rng.integers(*crowd))
     if cluster.morphology == "fine linear branching":
         return _along_ducts(rng, cluster, n)

@@ -80,7 +80,9 @@ def raw(rng: np.random.Generator, dense: Array, thickness: Array, detector: Dete
     return np.asarray((passed + noise) * np.float32(detector.full_scale), dtype=np.float32)
 
 
-def shown(values: Array, detector: Detector, look: Look, expected: Array, slow: Array, scale: tuple[float, float]) -> Array:
+def shown(
+    values: Array, detector: Detector, look: Look, expected: Array, slow: Array, scale: tuple[float, float]
+) -> Array:
     """Return the image for reading, 0..1.
 
     Parameters

@@ -1,7 +1,7 @@
 """Grids over a view and the random fields sampled on them.
 
-Everything a generated breast is made of is a function of a place in mm, so that any window at any pixel size can be drawn
-by itself and agrees with the whole. A place is (v, u): v down the image from its top edge, u away from the chest wall.
+Everything in a generated breast is a function of a place in mm, so that any window at any pixel size can be drawn by
+itself and agrees with the whole. A place is (v, u): v down the image from its top edge, u away from the chest wall.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def band_tile(index: int) -> Array:
 
 
 def _frequencies() -> NDArray[np.float64]:
-    return np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :])
+    return np.asarray(np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :]))
 
 
 def _field(rng: np.random.Generator, amplitude: NDArray[np.float64]) -> Array:

@@ -84,7 +84,9 @@ def contour(mass: Mass) -> NDArray[np.float64]:
         radius = radius + _waves(rng, theta, (2, 3, 4, 5, 6, 7, 9), 0.085)
     if mass.margin == "microlobulated":
         lobes = rng.integers(9, 16)
-        radius = radius + rng.uniform(0.06, 0.1) * np.abs(np.sin(0.5 * lobes * theta + _waves(rng, theta, (1, 2, 3), 0.7)))
+        radius = radius + rng.uniform(0.06, 0.1) * np.abs(
+            np.sin(0.5 * lobes * theta + _waves(rng, theta, (1, 2, 3), 0.7))
+        )
     return np.asarray(mass.radius_mm * np.maximum(radius, 0.35))
 
 

@@ -51,7 +51,7 @@ class Outline:
         base = resampled(self.inside_mm, self.grid, grid)
         v, u = self.nipple
         radius = self.body.nipple_radius_mm
-        knob = radius - np.hypot(grid.v - v, grid.u - (u - 0.1 * radius))
+        knob = radius - np.hypot(grid.v - v, grid.u - (u - 0.5 * radius))
         return np.asarray(np.maximum(base, np.minimum(knob, 2.0)), dtype=np.float32)
 
     def thickness(self, inside: Array) -> Array:

@@ -48,7 +48,7 @@ def _random_lesion(rng: np.random.Generator) -> _Lesion:
 def _placed(
     rng: np.random.Generator, lesion: _Lesion, far_mm: float, outline: Outline, others: list[_Lesion]
 ) -> list[_Lesion]:
-    """Return the lesion at `far_mm` from the nipple, give or take what compression moves; nothing where it finds no room."""
+    """Return the lesion about `far_mm` from the nipple; nothing where it finds no room."""
     v, u = outline.nipple
     height = outline.grid.v_mm + outline.grid.shape[0] * outline.grid.step_mm + outline.grid.v_mm
     reach = min(lesion.radius_mm, 15.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipelines.mammography_cad.phantom import calcifications, lesions
@@ -58,7 +59,7 @@ def frame(scene: Scene) -> Frame:
     return Frame(grid, slow, (low, max(high, low + 6 * MU_GLAND_MORE)))
 
 
-def _slow(left: Array, breast: Array) -> Array:
+def _slow(left: Array, breast: NDArray[np.bool_]) -> Array:
     """Return the local mean over some mm within the breast."""
     weight = ndimage.gaussian_filter(breast.astype(np.float32), 5.0)
     return np.asarray(ndimage.gaussian_filter(left * breast, 5.0) / np.maximum(weight, 0.05), dtype=np.float32)

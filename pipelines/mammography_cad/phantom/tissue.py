@@ -75,8 +75,8 @@ def dense_tissue(seed: int, outline: Outline, tissue: Parenchyma, grid: Grid, in
     dense += _muscle(rng, outline, grid, thickness)
     draw(dense, grid, vessels(seed, outline) + _ducts(rng, outline, tissue) + _ligaments(rng, outline, tissue))
     v, u = outline.nipple
-    near = np.exp(-(np.hypot(grid.v - v, grid.u - u) / (1.3 * outline.body.nipple_radius_mm)) ** 2)
-    dense += 5 * near + outline.skin(inside)
+    near = np.exp(-((np.hypot(grid.v - v, grid.u - u) / (1.3 * outline.body.nipple_radius_mm)) ** 2))
+    dense += 5 * near + 0.5 * outline.skin(inside)
     return np.asarray(np.clip(dense, 0, 0.97 * thickness + 1e-3), dtype=np.float32)
 
 
@@ -100,7 +100,9 @@ def _glands(
     total = np.zeros(grid.shape, dtype=np.float32)
     for _ in range(3):
         large = isotropic(rng, grid, 3.2, 0.8)
-        lobules = sampled(power_tile(int(rng.integers(6)), 3.2), rng, radial[0] * 0.7, radial[1], 1 / (0.6 * TILE_STEP_MM))
+        lobules = sampled(
+            power_tile(int(rng.integers(6)), 3.2), rng, radial[0] * 0.7, radial[1], 1 / (0.6 * TILE_STEP_MM)
+        )
         field = 0.72 * large + 0.7 * lobules
         total += np.asarray(expit((field - level) / 0.55), dtype=np.float32)
     return np.asarray(total * (0.11 * tissue.lumps * (0.7 + 0.3 * tissue.share)), dtype=np.float32)
@@ -109,7 +111,12 @@ def _glands(
 def _strands(rng: np.random.Generator, radial: tuple[Array, Array], region: Array, tissue: Parenchyma) -> Array:
     """Return a net of thin sheets seen on edge, drawn out along the lines to the nipple, in mm of gland."""
     out = np.zeros(region.shape, dtype=np.float32)
-    for wave_mm, stretch, width, mm in ((14, 0.45, 0.12, 3.2), (9, 0.5, 0.15, 2.8), (6, 0.4, 0.2, 2.0), (4, 0.5, 0.3, 1.2)):
+    for wave_mm, stretch, width, mm in (
+        (14, 0.45, 0.12, 3.2),
+        (9, 0.5, 0.15, 2.8),
+        (6, 0.4, 0.2, 2.0),
+        (4, 0.5, 0.3, 1.2),
+    ):
         per_mm = 32 / wave_mm
         tile = band_tile(int(rng.integers(6)))
         net = sampled(tile, rng, radial[0] * stretch, radial[1], per_mm)
