@@ -141,7 +141,7 @@ def _check_shape(body: Mask, wall: NDArray[np.intp], skin: NDArray[np.intp]) -> 
     if body.mean() > 0.9:
         raise NotOneBreastError("the body fills the image, as on a chest X-ray; no skin line is seen")
     uneven = float(np.mean(np.abs(wall - np.median(wall))))
-    if uneven > 0.12 * float(np.percentile(skin - wall, 95)):
+    if uneven > 0.05 * float(np.percentile(skin - wall, 95)):
         raise NotOneBreastError("no straight chest wall is seen, as if both breasts or another body part were in it")
     depth = skin - np.median(wall)
     if float(np.percentile(depth, 95) - np.percentile(depth, 5)) < 0.2 * float(np.percentile(depth, 95)):

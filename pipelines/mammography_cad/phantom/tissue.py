@@ -112,10 +112,10 @@ def _strands(rng: np.random.Generator, radial: tuple[Array, Array], region: Arra
     """Return a net of thin sheets seen on edge, drawn out along the lines to the nipple, in mm of gland."""
     out = np.zeros(region.shape, dtype=np.float32)
     for wave_mm, stretch, width, mm in (
-        (14, 0.45, 0.12, 3.2),
-        (9, 0.5, 0.15, 2.8),
-        (6, 0.4, 0.2, 2.0),
-        (4, 0.5, 0.3, 1.2),
+        (14, 0.45, 0.14, 2.6),
+        (9, 0.5, 0.17, 2.0),
+        (6, 0.4, 0.24, 1.1),
+        (4, 0.5, 0.35, 0.4),
     ):
         per_mm = 32 / wave_mm
         tile = band_tile(int(rng.integers(6)))
