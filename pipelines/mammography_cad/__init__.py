@@ -1,0 +1,1 @@
+"""Masses and calcification clusters on a four-view mammography exam."""
