@@ -54,8 +54,8 @@ class Disk:
 
 
 @contextmanager
-def disk(folder: Path, size_mb: int = 256, *, journal: bool = True) -> Iterator[Disk]:
-    """Make a disk in `folder`, perhaps without a journal.
+def disk(folder: Path, size_mb: int = 256, *, journal: bool = True, mount: str = "noatime") -> Iterator[Disk]:
+    """Make a disk in `folder`, perhaps without a journal, mounted with the options `mount`.
 
     Skips where image files cannot be mounted, in CI too: that is no missing program.
     """
@@ -68,14 +68,14 @@ def disk(folder: Path, size_mb: int = 256, *, journal: bool = True) -> Iterator[
     options = ["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
     without = [] if journal else ["-O", "^has_journal"]
     subprocess.run(["mkfs.ext4", *options, *without, image], check=True, capture_output=True)
-    with _mounted(image, folder / "disk"):
+    with _mounted(image, folder / "disk", mount):
         yield Disk(image, folder / "disk")
 
 
 @contextmanager
-def _mounted(image: Path, point: Path) -> Iterator[None]:
+def _mounted(image: Path, point: Path, options: str = "noatime") -> Iterator[None]:
     point.mkdir()
-    done = subprocess.run(["mount", "-o", "loop,noatime", image, point], capture_output=True, text=True)
+    done = subprocess.run(["mount", "-o", f"loop,{options}", image, point], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"this kernel does not let an image file be mounted: {done.stderr.strip()}")
     try:

@@ -22,6 +22,7 @@ from pacsai.bench.receivers import NO_DELAY, Running, dcmtk, python_module
 from pacsai.bench.slices import write_slices
 from pacsai.dicom import part10
 from pacsai.spool import Spool
+from pacsai.spool.flushing import FileThenFolder, flushing_on
 from tests.conftest import needs
 from tests.disks import Disk, disk
 
@@ -48,6 +49,15 @@ def test_what_was_acknowledged_survives(tmp_path: Path, slices: list[Path], seed
             with python_module(point / "data", "PACSAI", "receiver") as again:
                 assert set(Sender(again, slices).wait()) == set(slices), "a node that starts on it takes the rest"
             assert lost(point, slices) == []
+
+
+def test_where_one_flush_is_not_trusted_two_do(tmp_path: Path, slices: list[Path]) -> None:
+    with disk(tmp_path, mount="data=writeback") as drive:
+        assert isinstance(flushing_on(drive.point), FileThenFolder)
+        acknowledged = cut_while_sending(drive, slices, 5)
+        assert 0 < len(acknowledged) < len(slices)
+        with drive.as_it_is() as point:
+            assert lost(point, acknowledged) == []
 
 
 def test_without_fsync_it_does_not(tmp_path: Path, slices: list[Path]) -> None:
