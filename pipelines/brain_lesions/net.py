@@ -11,10 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pacsai.networks import folded, load_weights, save_weights, unfolded
 
 ARCHITECTURE = "brain_lesions/1"
 """Written into the weights' metadata: a file made for other shapes is refused by name."""
@@ -22,20 +22,6 @@ SEQUENCES = ("FLAIR", "T1", "T1C", "T2")
 CLASSES = ("lesion",)
 SIDE = 16
 """Sides of what the network sees must be multiples of this."""
-
-
-def folded(x: Tensor) -> Tensor:
-    """Return blocks of 2 x 2 x 2 voxels as eight channels: half the grid, nothing lost."""
-    b, c, d, h, w = x.shape
-    x = x.reshape(b, c, d // 2, 2, h // 2, 2, w // 2, 2)
-    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * 8, d // 2, h // 2, w // 2)
-
-
-def unfolded(x: Tensor) -> Tensor:
-    """Return the inverse of `folded`."""
-    b, c, d, h, w = x.shape
-    x = x.reshape(b, c // 8, 2, 2, 2, d, h, w)
-    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
 
 
 def _block(*widths: int) -> nn.Sequential:
@@ -125,36 +111,13 @@ class LesionNet(nn.Module):
 
 
 def save_network(network: LesionNet, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the weights, half precision, with `metadata` beside the architecture's name."""
-    tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file(tensors, path, {"architecture": ARCHITECTURE, **metadata})
+    """Write the weights with `metadata`."""
+    save_weights(network, path, ARCHITECTURE, metadata)
 
 
 def load_network(path: Path) -> LesionNet:
-    """Return the network whose weights lie in the safetensors file `path`, in evaluation mode.
-
-    Raises
-    ------
-    ValueError
-        When the file was made for another architecture or a tensor is missing or of another shape.
-    """
+    """Return the network of the safetensors file `path`; raise ValueError as `load_weights` does."""
     network = LesionNet()
-    with safe_open(path, framework="pt") as file:
-        found = (file.metadata() or {}).get("architecture")
-        if found != ARCHITECTURE:
-            raise ValueError(
-                f"{path.name} holds weights of architecture {found!r}; this pipeline needs {ARCHITECTURE!r}"
-            )
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    wanted = {k: v.shape for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
-    given = {k: v.shape for k, v in tensors.items()}
-    if wanted != given:
-        wrong = sorted(k for k in wanted.keys() | given.keys() if wanted.get(k) != given.get(k))
-        raise ValueError(f"{path.name}: {len(wrong)} tensors missing, unknown or of another shape, first {wrong[0]}")
-    network.load_state_dict(tensors, strict=False)
+    load_weights(network, path, ARCHITECTURE)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return network.eval()
+    return network

@@ -62,5 +62,5 @@ def test_a_missing_tensor_is_refused_by_name(tmp_path: Path) -> None:
     tensors = load_file(path)
     del tensors["detector.head.bias"]
     save_file(tensors, path, {"architecture": "chest_ct_nodules/1"})
-    with pytest.raises(ValueError, match=r"detector: 1 tensors are missing.*first head\.bias"):
+    with pytest.raises(ValueError, match=r"1 tensors are missing.*first detector\.head\.bias"):
         load_networks(path)
