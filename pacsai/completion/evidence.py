@@ -6,8 +6,6 @@ held up is bounded from the moment it was quiet, the time in the queue included.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from pacsai.archive import ArchiveUnavailable
 from pacsai.completion import record
 from pacsai.completion.record import Found
 from pacsai.config import Site
+from pacsai.crew import Crew
 from pacsai.queries import Holdings, Listed, open_holdings
 from pacsai.spool import Spool
 
@@ -45,27 +44,16 @@ class Evidence:
         self._wait_s = site.study.fetch_wait_s
         self._holdings: Holdings | None = open_holdings(site, spool) if site.study.evidence else None
         self._inquiries: dict[str, _Inquiry] = {}
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._ending = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"completion {number}", daemon=True)
-            for number in range(_THREADS if self._holdings else 0)
-        ]
+        self._crew = Crew("completion", _THREADS if self._holdings else 0, self._ask)
 
     def start(self) -> None:
         """Begin to ask."""
-        for thread in self._threads:
-            thread.start()
+        self._crew.start()
 
     def stop(self) -> None:
         """Break off; what was not settled is asked about again after the next start."""
-        self._ending.set()
         if self._holdings:
-            self._holdings.close()
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            thread.join(1)
+            self._crew.stop(self._holdings.close)
 
     def settled(self, study_instance_uid: str, revision: str) -> bool:
         """Return whether a quiet study's revision may be analysed; asks the archive where that is not known yet.
@@ -77,7 +65,7 @@ class Evidence:
         inquiry = self._inquiries.get(study_instance_uid)
         if inquiry is None:
             self._inquiries[study_instance_uid] = _Inquiry(time.monotonic() + self._wait_s)
-            self._queue.put(study_instance_uid)
+            self._crew.put(study_instance_uid)
             return False
         late = time.monotonic() > inquiry.deadline
         if not inquiry.done and time.monotonic() < inquiry.deadline + _GRACE_S:
@@ -94,16 +82,15 @@ class Evidence:
         record.write(self._spool, study_instance_uid, revision, Found(listed, missing))
         del self._inquiries[study_instance_uid]
 
-    def _work(self) -> None:
-        while (study_instance_uid := self._queue.get()) is not None and not self._ending.is_set():
-            inquiry = self._inquiries.get(study_instance_uid)
-            if inquiry is None:  # its time was over before its turn came
-                continue
-            try:
-                self._inquire(study_instance_uid, inquiry)
-            except Exception as error:
-                self._tell_unasked(study_instance_uid, error)
-            inquiry.done = True
+    def _ask(self, study_instance_uid: str) -> None:
+        inquiry = self._inquiries.get(study_instance_uid)
+        if inquiry is None:  # its time was over before its turn came
+            return
+        try:
+            self._inquire(study_instance_uid, inquiry)
+        except Exception as error:
+            self._tell_unasked(study_instance_uid, error)
+        inquiry.done = True
 
     def _inquire(self, study_instance_uid: str, inquiry: _Inquiry) -> None:
         assert self._holdings is not None  # noqa: S101 - nobody works otherwise
@@ -120,7 +107,7 @@ class Evidence:
 
     def _tell_unasked(self, study_instance_uid: str, error: Exception) -> None:
         """Tell that the archive was of no help; the study is analysed as it is."""
-        if self._ending.is_set():
+        if self._crew.ending.is_set():
             return
         expected = isinstance(error, ArchiveUnavailable)
         if not expected:

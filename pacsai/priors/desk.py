@@ -6,7 +6,6 @@ whatever the archive does; then the analysis goes on without, and its result say
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import structlog
 
 from pacsai.bounds import Bounds, within
 from pacsai.config import Site
+from pacsai.crew import Crew
 from pacsai.pipeline import Manifest
 from pacsai.priors import choice as choices
 from pacsai.priors.archived import Archived
@@ -55,28 +55,16 @@ class Priors:
         self._holdings: Holdings | None = open_holdings(site, spool) if asks else None
         self._inquiries: dict[tuple[str, str], _Inquiry] = {}
         self._lock = threading.Lock()
-        self._ending = threading.Event()
-        self._queue: queue.SimpleQueue[_Inquiry | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"priors {number}", daemon=True)
-            for number in range(_THREADS if asks else 0)
-        ]
+        self._crew = Crew("priors", _THREADS if asks else 0, self._ask)
 
     def start(self) -> None:
         """Begin to ask."""
-        for thread in self._threads:
-            thread.start()
+        self._crew.start()
 
     def stop(self) -> None:
         """Break off; analyses that wait are done again after the next start."""
-        self._ending.set()
         if self._holdings:
-            self._holdings.close()
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(1)
+            self._crew.stop(self._holdings.close)
 
     def foresee(self, study: Study, revision: str, manifest: Manifest) -> None:
         """Begin to ask the archive for what an analysis that is to come will want, where it is not here."""
@@ -137,18 +125,17 @@ class Priors:
             if known is None:
                 known = _Inquiry(wanted, end)
                 self._inquiries[wanted.study_instance_uid, wanted.asker] = known
-                self._queue.put(known)
+                self._crew.put(known)
         return known
 
-    def _work(self) -> None:
-        assert self._holdings is not None  # noqa: S101 - nobody works otherwise
-        archived = Archived(self._holdings, self._here, self._spool, self._settings)
-        while (inquiry := self._queue.get()) is not None and not self._ending.is_set():
-            try:
-                inquiry.answer = archived.search(inquiry.wanted, inquiry.end)
-            except Exception as error:
-                inquiry.answer = _log(error)
-            inquiry.done.set()
+    def _ask(self, inquiry: _Inquiry) -> None:
+        assert self._holdings is not None  # noqa: S101 - nobody asks otherwise
+        try:
+            archived = Archived(self._holdings, self._here, self._spool, self._settings)
+            inquiry.answer = archived.search(inquiry.wanted, inquiry.end)
+        except Exception as error:
+            inquiry.answer = _log(error)
+        inquiry.done.set()
 
 
 def _log(error: Exception) -> Choice:
