@@ -86,10 +86,10 @@ def _restart(trial: Trial) -> None:
 
 
 def _count(trial: Trial, told: Account) -> None:
-    kinds = Counter(one["Modality"] for one in trial.archive.instances(trial.uid))
+    kinds, wanted = Counter(one["Modality"] for one in trial.archive.instances(trial.uid)), trial.expected()
     told.acknowledged, told.lost = len(trial.acknowledged), max(told.lost, trial.lost())
     told.results = kinds.total()
-    told.missing, told.doubled = (trial.results - kinds).total(), (kinds - trial.results).total()
+    told.missing, told.doubled = (wanted - kinds).total(), (kinds - wanted).total()
     if told.acknowledged < len(trial.files):
         told.trouble = "the restarted node did not take what was left"
 

@@ -48,7 +48,7 @@ class Trial:
     end: ClassVar[str] = "delivered"
     """What the study's state says at the end."""
     results: ClassVar[Counter[str]] = Counter(SEG=1, SR=1, PR=1)
-    """What the archive holds then, by modality."""
+    """What the archive holds then, by modality, of each revision that was analysed."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -117,6 +117,10 @@ class Trial:
     def story(self) -> list[dict[str, Any]]:
         """Return what the study's story tells so far."""
         return Story(self.data / "spool" / Spool.key(self.uid) / "story.jsonl").read()
+
+    def expected(self) -> Counter[str]:
+        """Return what the archive holds at the end, by modality."""
+        return self.results
 
     def lost(self) -> int:
         """Count the acknowledged instances that are not in the spool as they were sent."""
@@ -203,7 +207,10 @@ class Purged(Committed):
 
 
 class Uploaded(Trial):
-    """The study comes by STOW-RS, each image in a body of its own."""
+    """The study comes by STOW-RS, each image in a body of its own.
+
+    A pause between two bodies may outlast the quiet time on a slow machine, and makes a revision with its own results.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -223,6 +230,11 @@ class Uploaded(Trial):
                 return
             assert answer.status_code == 200, answer.text
             self.acknowledged.add(path)
+
+    def expected(self) -> Counter[str]:
+        """Return the results of each revision once."""
+        revisions = {parcel.revision for parcel in Outbox(self.data / "outbox").parcels(self.uid)}
+        return Counter({modality: count * len(revisions) for modality, count in self.results.items()})
 
 
 def trial_of(point: str) -> type[Trial]:
