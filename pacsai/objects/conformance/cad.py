@@ -89,7 +89,7 @@ def _torn(item: Dataset) -> Iterator[str]:
         graphics = [child for child in tree.children(item) if child.get("ValueType") == "SCOORD"]
         targets = {tree.referred(below) for graphic in graphics for below in tree.children(graphic)} - {None}
         if len(targets) > 1:
-            yield "centre and outline of a Single Image Finding are on different images (TID 4021 rows 4 and 6)"
+            yield "the graphics of a Single Image Finding are on different images (TID 4021 rows 4 and 6, 4006, 4008)"
     if name == terms.COMPOSITE_FEATURE and tree.value(item) in _ASYMMETRIES:
         types = {tree.value(child) for child in tree.children(item) if tree.concept(child) == terms.COMPOSITE_TYPE}
         if types != {terms.RELATED_CONTRALATERALLY}:
