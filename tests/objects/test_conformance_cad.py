@@ -297,6 +297,7 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("a length in percent", measure(f"{MASS}.14", "9", terms.PERCENT), "must have CID 7460"),
     ("a finding without code", lambda r: delattr(at(r, LONE), "ConceptCodeSequence"), "has no ConceptCodeSequence"),
     ("a mark that nobody can track", drop(f"{MASS}.3"), "has no Tracking Unique Identifier"),
+    ("a track with a space", lambda r: setattr(at(r, f"{MASS}.2"), "TextValue", " Mass 1"), "has spaces around"),
     ("a composite that nobody can track", drop(f"{COMPOSITE}.3"), "has no Tracking Unique Identifier"),
     ("a mark twice", twice(MASS), "stands here 2 times"),
     ("a mass below a cluster", lambda r: at(r, CLUSTER).ContentSequence.append(at(r, MASS)),

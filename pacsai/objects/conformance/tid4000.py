@@ -2,8 +2,8 @@
 
 How a line is read: rows.py. Left out is what we never write, and what is refused where it stands: findings out of
 other reports (TID 4022), operating points (4023), differences in time (TID 4005 rows 11 to 15), volumes (1402), images
-by value (TID 4017 and 4018 rows 3, 5 and 7). TID 4020 is extensible, and its rows 13 to 28 stand for what no mammogram
-has.
+by value (4017 and 4018 rows 3 and 7) and series (row 5). TID 1400, 1401 and 4020 are extensible: their other rows
+(other ways to draw a path or an area, what no mammogram has) pass unread.
 """
 
 from __future__ import annotations
@@ -218,17 +218,17 @@ TID 4021
 6 | > R-SELECTED FROM    | IMAGE  | | 1 | M | library
 
 TID 4108
-1 |                      | TEXT   | 112039 Tracking Identifier | 1 | MC | | any 1 2
+1 |                      | TEXT   | 112039 Tracking Identifier | 1 | MC | trimmed | any 1 2
 2 |                      | UIDREF | 112040 Tracking Unique Identifier | 1 | MC | | any 1 2
 
 TID 1400 extensible
 1 |                      | NUM    | CID 7470 | 1 | M | unit CID 7460
-2 | > INFERRED FROM      | SCOORD | 121055 Path | 1 | U
+2 | > INFERRED FROM      | SCOORD | 121055 Path | 1 | U | POLYLINE CIRCLE ELLIPSE
 3 | >> R-SELECTED FROM   | IMAGE  | | 1 | M | library
 
 TID 1401 extensible
 1 |                      | NUM    | CID 7471 | 1 | M | unit CID 7461
-2 | > INFERRED FROM      | SCOORD | 121056 Area outline | 1 | U
+2 | > INFERRED FROM      | SCOORD | 121056 Area outline | 1 | U | POINT CIRCLE ELLIPSE POLYLINE
 3 | >> R-SELECTED FROM   | IMAGE  | | 1 | M | library
 """
 TEMPLATES = read(_TABLES)

@@ -5,7 +5,8 @@
     whole CID n      a whole number of 0 or more in one of those units
     code A B         one of these code values; by reference: what the item referred to says
     percent, count   a number of 0 to 100 percent, a whole number of 1 or more
-    POINT, POLYLINE  a graphic of that type
+    POINT CIRCLE     a graphic of one of these types
+    trimmed          text without spaces around it or control characters
     RFC5646          a language tag
     library          by reference: an image of the Image Library
     (empty)          any value that its value type has
@@ -66,8 +67,10 @@ def wrong(item: Dataset, rule: str) -> Iterator[str]:
         yield f"says {_said(tree.value(item))}, which is not in CID {rest}"
     if first == "RFC5646" and (said := tree.value(item)) and said.scheme != "RFC5646":
         yield f"says {_said(said)}, which is no RFC 5646 language"
-    if first in _COORDINATES and item.get("GraphicType") != first:
-        yield f"is a {item.get('GraphicType')} and must be a {first}"
+    if first in _COORDINATES and item.get("GraphicType") not in rule.split():
+        yield f"is a {item.get('GraphicType')} and must be a {rule.replace(' ', ' or ')}"
+    if first == "trimmed" and (item.TextValue != item.TextValue.strip() or not item.TextValue.isprintable()):
+        yield "has spaces around its text or control characters in it"
     if first == "code":
         yield from _wrong_code(item, rest)
     if first in ("unit", "whole", "percent", "count"):
