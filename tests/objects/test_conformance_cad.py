@@ -233,6 +233,7 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("another title", call("1", terms.MEASUREMENT_REPORT), "template: 1: TID 4000 row 1"),
     ("no language", drop("1.1"), "template: 1: TID 4000 row 2 (TID 1204) is missing"),
     ("another language scheme", say("1.1", terms.LEFT), "TID 1204 row 1"),
+    ("a language that is none", say("1.1", Code("999", "RFC5646", "nothing")), "which is no RFC 5646 language"),
     ("no summary of detections", drop("1.4"), "TID 4000 row 6 (CODE Summary of Detections) is missing"),
     ("two summaries of analyses", twice("1.5"), "TID 4000 row 8 (CODE Summary of Analyses) stands 2 times"),
     ("the analyses before the detections", move_last("1.4"), "row 6 (CODE Summary of Detections) stands after"),
@@ -248,6 +249,12 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("the side as content", relate("1.2.1.1", "CONTAINS"), "CONTAINS and must be HAS ACQ CONTEXT"),
     ("spacing in percent", measure("1.2.1.9", "10", terms.PERCENT), "1.2.1.9: TID 4020 row 11"),
     ("no study date", drop("1.2.3.5"), "TID 4020 row 7 (DATE Study Date) is missing"),
+    ("another side than the image's", say("1.2.1.1", terms.LEFT_BREAST), "Laterality is not what the image says"),
+    ("another view than the image's", say("1.2.1.2", Code("399368009", "SCT", "medio-lateral oblique")),
+     "1.2.1: Image View is not what the image says"),
+    ("another orientation", lambda r: setattr(at(r, "1.2.1.3"), "TextValue", "A"), "Row is not what the image says"),
+    ("another day", lambda r: setattr(at(r, "1.2.1.5"), "Date", "19000101"), "Study Date is not what the image says"),
+    ("another spacing", measure("1.2.1.9", "0.2"), "Horizontal Pixel Spacing is not what the image says"),
     # the overall impression
     ("no finding in it", no_marks, "1.3: TID 4001 row 3 (TID 4003) is missing"),
     ("without findings", say("1.3", terms.SUCCEEDED_WITHOUT_FINDINGS), "TID 4001 row 3 (TID 4003) may not stand here"),
@@ -311,6 +318,9 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("image quality of an image and its part", about(LONE, QUALITY, whole_image(), image_region(), quality()),
      "TID 4006 row 18 (IMAGE) may not stand here"),
     ("an image of no quality", about(LONE, QUALITY, whole_image()), "TID 4006 row 21 (TID 4014) is missing"),
+    ("a mass in two impressions", twice("1.3.13"), " stands in 2 places"),
+    ("a margin told twice", twice(f"{MASS}.12"), "Indistinct lesion stands here 2 times"),
+    ("a length below 0", measure(f"{MASS}.14", "-3"), "is -3 and must be above 0"),
     # breast composition
     ("a composition inferred from a mass",
      add(COMPOSITION, items.reference("INFERRED FROM", tuple(int(n) for n in LONE.split(".")))),
@@ -324,6 +334,7 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("a centre of two points", draw(f"{MASS}.8", 1, 2, 3, 4), "is a POINT of 4 numbers"),
     ("a centre that is a circle", draw(f"{MASS}.8", 9, 9, 9, 12, graphic_type="CIRCLE"), "must be a POINT"),
     ("a centre outside", draw(f"{MASS}.8", 190.5, 10), "geometry: "),
+    ("a centre that is no number", draw(f"{MASS}.8", float("nan"), 5), "is drawn outside its image"),
     ("an outline outside", draw(f"{MASS}.9", 1, 1, 5, -1, 1, 1, graphic_type="POLYLINE"), "is drawn outside its image"),
     ("a centre of no image", drop(f"{MASS}.8.1"), "TID 4021 row 2 (IMAGE) is missing"),
     ("a reference into the dark", refer(f"{MASS}.8.1", 1, 2, 9), "refers to 1.2.9, where nothing stands"),
@@ -332,7 +343,10 @@ MUTATIONS: list[tuple[str, Callable[[Dataset], None], str]] = [
     ("an outline on another image", refer(f"{MASS}.9.1", 1, 2, 1), "are on different images"),
     ("an image by value", by_value(f"{MASS}.8.1"), "has no row for SELECTED FROM IMAGE here"),
     ("a reference of another kind", relate(f"{MASS}.8.1", "INFERRED FROM"), "must be SELECTED FROM"),
+    ("a reference that says something", lambda r: setattr(at(r, f"{MASS}.8.1"), "ValueType", "IMAGE"),
+     "refers to an item and may say nothing itself"),
     # what was tried
+    ("the same detection twice", twice("1.4.1.1"), "stands here 2 times"),
     ("nothing was tried", say("1.4", terms.NOT_ATTEMPTED), "TID 4000 row 7 (TID 4015) may not stand here"),
     ("all failed", say("1.4", terms.FAILED), "TID 4015 row 3 (CONTAINER Failed Detections) is missing"),
     ("no list", lambda r: delattr(at(r, "1.4"), "ContentSequence"), "1.4: TID 4000 row 7 (TID 4015) is missing"),
@@ -370,6 +384,7 @@ def test_individual_calcifications_may_stand_below_a_cluster(report: Dataset, so
     write(calcification.ConceptCodeSequence[0], Code("129770007", "SCT", "Individual Calcification"))
     calcification.ContentSequence = calcification.ContentSequence[:8]
     calcification.RelationshipType = "INFERRED FROM"
+    calcification.ContentSequence[2].UID = "2.25.7"
     at(report, CLUSTER).ContentSequence.append(calcification)
     assert complaints(report, source) == []
 

@@ -28,6 +28,9 @@ from pacsai.objects.conformance.rows import INCLUDE, Row, Template
 from pacsai.objects.conformance.tree import Identifier, Tree
 from pacsai.terms import Code
 
+_REFERENCE = {"RelationshipType", "ReferencedContentItemIdentifier"}
+"""All that an item by reference has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -112,6 +115,8 @@ class Walk:
         target = tree.referred(child)
         if target is not None:
             yield from values.wrong_target(target, slot.row.value, slot.row.value_type, self.content)
+            if set(child.dir()) - _REFERENCE:
+                yield "refers to an item and may say nothing itself (PS3.3 C.17.3.2.2)"
             if place[: len(target)] == target:
                 yield f"refers to {tree.shown(target)}, which it stands below"
         elif child.get("ValueType") != slot.row.value_type:

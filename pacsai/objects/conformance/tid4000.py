@@ -222,12 +222,12 @@ TID 4108
 2 |                      | UIDREF | 112040 Tracking Unique Identifier | 1 | MC | | any 1 2
 
 TID 1400 extensible
-1 |                      | NUM    | CID 7470 | 1 | M | unit CID 7460
+1 |                      | NUM    | CID 7470 | 1 | M | positive CID 7460
 2 | > INFERRED FROM      | SCOORD | 121055 Path | 1 | U | POLYLINE CIRCLE ELLIPSE
 3 | >> R-SELECTED FROM   | IMAGE  | | 1 | M | library
 
 TID 1401 extensible
-1 |                      | NUM    | CID 7471 | 1 | M | unit CID 7461
+1 |                      | NUM    | CID 7471 | 1 | M | positive CID 7461
 2 | > INFERRED FROM      | SCOORD | 121056 Area outline | 1 | U | POINT CIRCLE ELLIPSE POLYLINE
 3 | >> R-SELECTED FROM   | IMAGE  | | 1 | M | library
 """
