@@ -51,7 +51,7 @@ def patient_orientation(header: Dataset) -> tuple[str, ...]:
 
 def tells(header: Dataset, keyword: str) -> bool:
     """Tell whether a header has this attribute in a form that the Image Library can hand on."""
-    return keyword in header and bool(_READERS[keyword](header))
+    return (keyword in header or keyword in _NESTED) and bool(_READERS[keyword](header))
 
 
 def _readable(header: Dataset, keyword: str, parse: Callable[[str], object]) -> str:
@@ -66,6 +66,7 @@ def _readable(header: Dataset, keyword: str, parse: Callable[[str], object]) -> 
 _READERS: Mapping[str, Callable[[Dataset], object]] = {
     "ImageLaterality": laterality,
     "ViewCodeSequence": mammogram.view,
+    "ViewModifierCodeSequence": mammogram.modifiers,
     "PatientOrientation": patient_orientation,
     "ImagerPixelSpacing": mammogram.spacing_mm,
     "PixelSpacing": mammogram.spacing_mm,
@@ -75,3 +76,5 @@ _READERS: Mapping[str, Callable[[Dataset], object]] = {
     "ContentTime": lambda header: _readable(header, "ContentTime", TM),
 }
 """Reader of each attribute that TID 4020 asks for where the image has it."""
+_NESTED = frozenset({"ViewModifierCodeSequence"})
+"""Those that stand in an item of another attribute."""

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from pacsai import terms
 from pacsai.objects.conformance import tree
+from pacsai.objects.conformance.cad_library import unlike
 from pacsai.objects.conformance.template_walk import Walk
 from pacsai.objects.conformance.tid4000 import TEMPLATES
 from pacsai.objects.conformance.tree import Identifier, Tree
@@ -22,6 +23,7 @@ _ENDED = {
     terms.NOT_ALL_SUCCEEDED_WITH_FINDINGS: "some",
     terms.NONE_SUCCEEDED: "none",
 }
+_TRIED = (terms.DETECTION_PERFORMED, terms.ANALYSIS_PERFORMED)
 _ASYMMETRIES = (terms.ASYMMETRIC_TISSUE, terms.FOCAL_ASYMMETRY)
 
 
@@ -39,8 +41,11 @@ def broken(document: Dataset, source: Source) -> Iterator[str]:
     found = content(document, source)
     yield from Walk(TEMPLATES, found).along("4000")
     yield from _contradictions(document)
+    yield from _repeated(document)
     for where, item in walked(document):
-        yield from (f"{tree.shown(where)}: {said}" for said in (*_torn(item), *_twice(item), *_untracked(item)))
+        header = found.image(item)
+        amiss = (*_torn(item), *_twice(item), *_untracked(item), *(unlike(item, header) if header else ()))
+        yield from (f"{tree.shown(where)}: {said}" for said in amiss)
 
 
 def displaced(document: Dataset, source: Source) -> Iterator[str]:
@@ -52,7 +57,7 @@ def displaced(document: Dataset, source: Source) -> Iterator[str]:
         if image is None or numbers.size % 2:
             continue
         points = numbers.reshape(-1, 2)
-        if (points < 0).any() or (points > (image.Columns, image.Rows)).any():
+        if not ((points >= 0) & (points <= (image.Columns, image.Rows))).all():
             yield f"{tree.shown(where)}: {tree.called(item)} is drawn outside its image"
 
 
@@ -82,6 +87,12 @@ def _contradictions(document: Dataset) -> Iterator[str]:
         yield f"1: the summary is {summary.meaning!r}, and the lists say that {meant} of what was tried succeeded"
 
 
+def _repeated(document: Dataset) -> Iterator[str]:
+    """Yield the findings that stand in several places."""
+    places = Counter(uid for _, item in walked(document) if (uid := _tracking_uid(item)))
+    yield from (f"1: the finding {uid} stands in {count} places" for uid, count in places.items() if count > 1)
+
+
 def _torn(item: Dataset) -> Iterator[str]:
     """Yield what of one finding points to several images, and an asymmetry that does not compare the breasts."""
     name = tree.concept(item)
@@ -89,7 +100,7 @@ def _torn(item: Dataset) -> Iterator[str]:
         graphics = [child for child in tree.children(item) if child.get("ValueType") == "SCOORD"]
         targets = {tree.referred(below) for graphic in graphics for below in tree.children(graphic)} - {None}
         if len(targets) > 1:
-            yield "centre and outline of a Single Image Finding are on different images (TID 4021 rows 4 and 6)"
+            yield "the graphics of a Single Image Finding are on different images (TID 4021 rows 4 and 6, 4006, 4008)"
     if name == terms.COMPOSITE_FEATURE and tree.value(item) in _ASYMMETRIES:
         types = {tree.value(child) for child in tree.children(item) if tree.concept(child) == terms.COMPOSITE_TYPE}
         if types != {terms.RELATED_CONTRALATERALLY}:
@@ -109,8 +120,21 @@ def _identity(item: Dataset) -> str:
         return f"a reference to {tree.shown(target)}"
     if item.get("ValueType") == "IMAGE" and item.get("ReferencedSOPSequence"):
         return f"image {item.ReferencedSOPSequence[0].get('ReferencedSOPInstanceUID')}"
+    name = tree.concept(item)
+    value = tree.value(item)
+    if name in _TRIED and value:
+        return f"{value.meaning} by {' '.join(_algorithm(item))}"
+    if name and value and item.get("RelationshipType") == "HAS PROPERTIES":
+        return f"{name.meaning} {value.meaning}"
     uid = _tracking_uid(item)
     return f"the finding {uid}" if uid else ""
+
+
+def _algorithm(item: Dataset) -> Iterator[str]:
+    """Yield name and version of the algorithm of an item (TID 4019)."""
+    for child in tree.children(item):
+        if tree.concept(child) in (terms.ALGORITHM_NAME, terms.ALGORITHM_VERSION):
+            yield str(child.get("TextValue", ""))
 
 
 def _untracked(item: Dataset) -> Iterator[str]:

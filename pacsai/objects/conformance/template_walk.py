@@ -8,9 +8,10 @@ The condition column of the tables:
     any 1 2 3        one at least of these rows of the template must be there
     two 5 6          two items at least of these rows together
     with 1 3         may be there only where one of these rows is
+    without 1 3      may be there only where none of these rows is
 
-and its predicates: "parent = A B" and "parent != A B", by the code that the item above says; "image KEYWORD ...", where
-the header of the image above tells one of these attributes.
+Conditions parted by ";" hold together. The predicates: "parent = A B" and "parent != A B", by the code that the item
+above says; "image KEYWORD ...", where the header of the image above tells one of these attributes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from pacsai.objects.conformance import tree, values
 from pacsai.objects.conformance.rows import INCLUDE, Row, Template
 from pacsai.objects.conformance.tree import Identifier, Tree
 from pacsai.terms import Code
+
+_REFERENCE = {"RelationshipType", "ReferencedContentItemIdentifier"}
+"""All that an item by reference has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,15 @@ class Walk:
         item = self.content.root
         if item.get("ValueType") != row.value_type or tree.concept(item) != row.concept:
             yield f"1: {row.name} is {tree.called(item)}"
-        yield from self._below(item, row, (1,))
+        yield from self._below(item, row, (1,), None)
 
-    def _below(self, item: Dataset, row: Row, where: Identifier) -> Iterator[str]:
-        """Yield how the children of an item depart from the rows below its own."""
+    def _below(self, item: Dataset, row: Row, where: Identifier, image: Dataset | None) -> Iterator[str]:
+        """Yield how the children of an item depart from the rows below its own; `image` is the image above them."""
         slots = list(self._slots(row.rows))
-        taken = [self._slot_of(child, item, slots) for child in tree.children(item)]
+        image = self.content.image(item) or image
+        taken = [self._slot_of(child, _Here(item, Counter(), image), slots) for child in tree.children(item)]
         found = Counter(slot for slot in taken if slot)
-        here = _Here(item, found, self.content)
+        here = _Here(item, found, image)
         for number, (child, slot) in enumerate(zip(tree.children(item), taken, strict=True), start=1):
             place = (*where, number)
             if slot is None:
@@ -76,7 +81,7 @@ class Walk:
                 continue
             yield from (f"{tree.shown(place)}: {slot.row.name} {said}" for said in self._departures(child, slot, place))
             if not slot.row.by_reference:
-                yield from self._below(child, slot.row, place)
+                yield from self._below(child, slot.row, place, image)
         at = tree.shown(where)
         yield from (f"{at}: {said}" for said in _out_of_order([slot for slot in taken if slot], slots))
         yield from (f"{at}: {said}" for said in (*_too_many(found), *_uneven(found, slots)))
@@ -91,9 +96,8 @@ class Walk:
             else:
                 yield Slot(row, says, includes)
 
-    def _slot_of(self, child: Dataset, parent: Dataset, slots: Sequence[Slot]) -> Slot | None:
+    def _slot_of(self, child: Dataset, here: _Here, slots: Sequence[Slot]) -> Slot | None:
         """Return the slot an item is meant for: that of its concept, and of these the one it departs from least."""
-        here = _Here(parent, Counter(), self.content)
         meant = [slot for slot in slots if _is_meant(slot.row, child)]
         return min(
             meant,
@@ -111,12 +115,21 @@ class Walk:
         target = tree.referred(child)
         if target is not None:
             yield from values.wrong_target(target, slot.row.value, slot.row.value_type, self.content)
+            if set(child.dir()) - _REFERENCE:
+                yield "refers to an item and may say nothing itself (PS3.3 C.17.3.2.2)"
             if place[: len(target)] == target:
                 yield f"refers to {tree.shown(target)}, which it stands below"
         elif child.get("ValueType") != slot.row.value_type:
             yield f"is a {child.get('ValueType')} and must be a {slot.row.value_type}"
         else:
             yield from values.wrong(child, slot.row.value)
+            yield from values.wrong(child, self._narrowed(slot)) if self._narrowed(slot) else ()
+
+    def _narrowed(self, slot: Slot) -> str:
+        """Return what the innermost include says of the first row of its template; mostly nothing."""
+        include = slot.includes[-1] if slot.includes else None
+        first = include is not None and self.templates[str(include.concept)].rows[0] is slot.row
+        return include.value if include is not None and first else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +138,7 @@ class _Here:
 
     parent: Dataset
     found: Counter[Slot]
-    content: Tree
+    image: Dataset | None
 
     def missing(self, slots: Sequence[Slot]) -> Iterator[str]:
         """Yield the rows that must be there and are not; of an include that is wholly missing only its name."""
@@ -146,24 +159,28 @@ class _Here:
                 yield f"{row.name} may not stand here: {row.condition}"
 
     def forbids(self, row: Row) -> bool:
-        """Tell whether the condition of a row forbids it."""
-        word, _, rest = row.condition.partition(" ")
+        """Tell whether a condition of a row forbids it."""
+        return any(self._forbidden(row, *clause) for clause in _clauses(row))
+
+    def _forbidden(self, row: Row, word: str, rest: str) -> bool:
         if word in ("iff", "only"):
             return not self._holds(rest)
+        if word == "without":
+            return bool(self._count(row.template, rest))
         return word == "with" and bool(self.found) and not self._count(row.template, rest)
 
     def _must_stand(self, row: Row) -> bool:
-        word, _, rest = row.condition.partition(" ")
-        if row.required == "M":
-            return True
         if row.required != "MC":
-            return False
+            return row.required == "M"
+        return not self.forbids(row) and any(self._is_due(row, *clause) for clause in _clauses(row))
+
+    def _is_due(self, row: Row, word: str, rest: str) -> bool:
         if word in ("any", "two"):
             return rest.split()[0] == row.number and self._count(row.template, rest) < (2 if word == "two" else 1)
-        return self._holds(rest)
+        return word in ("iff", "if") and self._holds(rest)
 
     def _words(self, row: Row) -> str:
-        word, _, rest = row.condition.partition(" ")
+        word, rest = next(_clauses(row), ("", ""))
         if word == "any":
             return f"or another of rows {rest} is missing"
         if word == "two":
@@ -185,11 +202,17 @@ class _Here:
     def _holds(self, predicate: str) -> bool:
         subject, *words = predicate.split()
         if subject == "image":
-            header = self.content.image(self.parent)
-            return header is not None and any(library.tells(header, keyword) for keyword in words)
+            return self.image is not None and any(library.tells(self.image, keyword) for keyword in words)
         said = tree.value(self.parent)
         listed = said is not None and said.value in words[1:]
         return listed if words[0] == "=" else not listed
+
+
+def _clauses(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield the word and the rest of each condition of a row."""
+    for clause in filter(None, map(str.strip, row.condition.split(";"))):
+        word, _, rest = clause.partition(" ")
+        yield word, rest
 
 
 def _is_meant(row: Row, child: Dataset) -> bool:

@@ -1,9 +1,9 @@
 """The templates of a Mammography CAD SR as tables: PS3.16 2026a, TID 4000 and all it includes.
 
-How a line is read: rows.py. Left out is what we never write, and what is refused where it stands: breast geometry,
-non-lesions, regions and image quality (TID 4008, 4012 to 4014), findings out of other reports (4022), operating points
-(4023), differences in time (TID 4005 rows 9 to 15), volumes (1402). TID 4020 is extensible, and its rows 13 to 28 stand
-for what no mammogram has.
+How a line is read: rows.py. Left out is what we never write, and what is refused where it stands: findings out of
+other reports (TID 4022), operating points (4023), differences in time (TID 4005 rows 11 to 15), volumes (1402), images
+by value (4017 and 4018 rows 3 and 7) and series (row 5). TID 1400, 1401 and 4020 are extensible: their other rows
+(other ways to draw a path or an area, what no mammogram has) pass unread.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ TID 4002
 5  |                     | TEXT | 111033 Impression Description | 1 | MC | | any 1 3 5 6 8 9
 6  |                     | CODE | 111053 Recommended Follow-up | 1-n | MC | CID 6028 | any 1 3 5 6 8 9
 7  | > HAS CONCEPT MOD   | CODE | SCT:272741003 Laterality | 1 | U | CID 6022
-8  |                     | NUM  | 111055 Recommended Follow-up Interval | 1 | MC | unit CID 6046 | any 1 3 5 6 8 9
-9  |                     | DATE | 111054 Recommended Follow-up Date | 1 | MC | | any 1 3 5 6 8 9
+8  |                     | NUM  | 111055 Recommended Follow-up Interval | 1 | MC | whole CID 6046 | \
+any 1 3 5 6 8 9; without 9
+9  |                     | DATE | 111054 Recommended Follow-up Date | 1 | MC | | any 1 3 5 6 8 9; without 8
 10 |                     | NUM  | 111013 Certainty of Impression | 1 | UC | percent | with 1 3 5
 11 |                     | INCLUDE | 4019 | 1-n | M
 12 |                     | NUM  | CID 6142 | 1-n | U
@@ -96,19 +97,32 @@ TID 4006
 only parent != 129715009 111100 24142002 111099 111101 111102
 8  | > HAS PROPERTIES    | INCLUDE | 4021 | 1   | MC | | iff parent != 129715009 111100 111101
 9  | > HAS PROPERTIES    | INCLUDE | 4007 | 1   | MC | | iff parent = 129715009
-10 | > R-INFERRED FROM   | CODE    |      | 1-n | UC | | only parent = 129715009
+10 | > R-INFERRED FROM   | CODE    |      | 1-n | UC | code 111100 | only parent = 129715009
+11 | > HAS PROPERTIES    | INCLUDE | 4008 | 1   | MC | | iff parent = 111100
 12 | > HAS PROPERTIES    | INCLUDE | 4009 | 1   | UC | | only parent = 129770007
 13 | > HAS PROPERTIES    | INCLUDE | 4010 | 1   | UC | | only parent = 129769006
 14 | > HAS PROPERTIES    | INCLUDE | 4011 | 1   | UC | | only parent = 129793001
 15 | > HAS PROPERTIES    | CODE    | 111297 Nipple Characteristic | 1 | UC | CID 6039 | only parent = 24142002
+16 | > HAS PROPERTIES    | INCLUDE | 4012 | 1   | MC | | iff parent = 111102
+17 | > HAS PROPERTIES    | INCLUDE | 4013 | 1   | MC | | iff parent = 111099
+18 | > R-INFERRED FROM   | IMAGE   |      | 1   | MC | library | iff parent = 111101; without 19
+19 | > HAS PROPERTIES    | SCOORD  | 111030 Image Region | 1-n | MC | | iff parent = 111101; without 18
+20 | >> R-SELECTED FROM  | IMAGE   |      | 1   | M | library
+21 | > HAS PROPERTIES    | INCLUDE | 4014 | 1-n | MC | | iff parent = 111101
 22 | > HAS PROPERTIES    | NUM     | CID 6142 | 1-n | U
 23 | >> HAS CONCEPT MOD  | CODE    | 121401 Derivation | 1 | M | CID 6140
 24 | >> INFERRED FROM    | TEXT    | 112034 Calculation Description | 1 | U
-25 | > INFERRED FROM     | INCLUDE | 4006 | 1-n | UC | | only parent = 129769006
+25 | > INFERRED FROM     | INCLUDE | 4006 | 1-n | UC | code 129770007 | only parent = 129769006
 
 TID 4007
 1 |                      | CODE | SCT:129715009 Breast composition | 1 | MC | CID 6000 | any 1 2
 2 |                      | NUM  | 111046 Percent Fibroglandular Tissue | 1 | MC | percent | any 1 2
+
+TID 4008
+1 |                      | SCOORD | 111007 Breast Outline including Pectoral Muscle Tissue | 1 | M | POLYLINE
+2 | > R-SELECTED FROM    | IMAGE  | | 1 | M | library
+3 |                      | SCOORD | 111045 Pectoral Muscle Outline | 1 | U | POLYLINE
+4 | > R-SELECTED FROM    | IMAGE  | | 1 | M | library
 
 TID 4009
 1 |                      | CODE    | 111009 Calcification Type | 1-n | MC | CID 6010 | any 1 2 3
@@ -128,6 +142,22 @@ TID 4011
 3 |                      | CODE    | SCT:112233002 Margin | 1-n | MC | CID 6006 | any 1 2 3 4 5
 4 |                      | INCLUDE | 1400 | 1-n | MC | | any 1 2 3 4 5
 5 |                      | INCLUDE | 1401 | 1-n | MC | | any 1 2 3 4 5
+
+TID 4012
+1 |                      | CODE    | 111039 Object type | 1 | M | CID 6040
+2 |                      | INCLUDE | 1400 | 1-n | U
+3 |                      | INCLUDE | 1401 | 1-n | U
+
+TID 4013
+1 |                      | TEXT    | 111058 Selected Region Description | 1 | M
+2 |                      | INCLUDE | 1400 | 1-n | U
+3 |                      | INCLUDE | 1401 | 1-n | U
+
+TID 4014
+1 |                      | CODE    | 111052 Quality Finding | 1 | M | CID 6041
+2 | > HAS PROPERTIES     | CODE    | 111050 Quality Assessment | 1 | U | CID 6044
+3 | > HAS PROPERTIES     | CODE    | 111051 Quality Control Standard | 1 | UC | CID 6045 | with 2
+4 | > HAS PROPERTIES     | NUM     | 111029 Image Quality Rating | 1 | U | percent
 
 TID 4015
 1 |                      | CONTAINER | 111063 Successful Detections | 1 | MC | | iff parent = 111222 111223
@@ -167,7 +197,7 @@ TID 4020 extensible
 1  |                     | IMAGE | | 1 | M
 2  | > HAS ACQ CONTEXT   | CODE | 111027 Image Laterality | 1 | MC | CID 6022 | if image ImageLaterality
 3  | > HAS ACQ CONTEXT   | CODE | 111031 Image View | 1 | MC | CID 4014 | if image ViewCodeSequence
-4  | >> HAS CONCEPT MOD  | CODE | 111032 Image View Modifier | 1-n | U | CID 4015
+4  | >> HAS CONCEPT MOD  | CODE | 111032 Image View Modifier | 1-n | MC | CID 4015 | if image ViewModifierCodeSequence
 5  | > HAS ACQ CONTEXT   | TEXT | 111044 Patient Orientation Row | 1 | MC | | if image PatientOrientation
 6  | > HAS ACQ CONTEXT   | TEXT | 111043 Patient Orientation Column | 1 | MC | | if image PatientOrientation
 7  | > HAS ACQ CONTEXT   | DATE | 111060 Study Date | 1 | MC | | if image StudyDate
@@ -188,17 +218,17 @@ TID 4021
 6 | > R-SELECTED FROM    | IMAGE  | | 1 | M | library
 
 TID 4108
-1 |                      | TEXT   | 112039 Tracking Identifier | 1 | MC | | any 1 2
+1 |                      | TEXT   | 112039 Tracking Identifier | 1 | MC | trimmed | any 1 2
 2 |                      | UIDREF | 112040 Tracking Unique Identifier | 1 | MC | | any 1 2
 
 TID 1400 extensible
-1 |                      | NUM    | CID 7470 | 1 | M | unit CID 7460
-2 | > INFERRED FROM      | SCOORD | 121055 Path | 1 | U
+1 |                      | NUM    | CID 7470 | 1 | M | positive CID 7460
+2 | > INFERRED FROM      | SCOORD | 121055 Path | 1 | U | POLYLINE CIRCLE ELLIPSE
 3 | >> R-SELECTED FROM   | IMAGE  | | 1 | M | library
 
 TID 1401 extensible
-1 |                      | NUM    | CID 7471 | 1 | M | unit CID 7461
-2 | > INFERRED FROM      | SCOORD | 121056 Area outline | 1 | U
+1 |                      | NUM    | CID 7471 | 1 | M | positive CID 7461
+2 | > INFERRED FROM      | SCOORD | 121056 Area outline | 1 | U | POINT CIRCLE ELLIPSE POLYLINE
 3 | >> R-SELECTED FROM   | IMAGE  | | 1 | M | library
 """
 TEMPLATES = read(_TABLES)

@@ -2,8 +2,12 @@
 
     CID n            a code of that context group, as pydicom has it
     unit CID n       a number in one of those units; "unit um mm" names them
+    whole CID n      a whole number of 0 or more in one of those units
+    positive CID n   a number above 0 in one of those units
+    code A B         one of these code values; by reference: what the item referred to says
     percent, count   a number of 0 to 100 percent, a whole number of 1 or more
-    POINT            a graphic of that type
+    POINT CIRCLE     a graphic of one of these types
+    trimmed          text without spaces around it or control characters
     RFC5646          a language tag
     library          by reference: an image of the Image Library
     (empty)          any value that its value type has
@@ -13,6 +17,7 @@ A baseline context group may be extended, and restricts nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -36,6 +41,7 @@ _HOLDS = {
     "SCOORD": "GraphicData",
     "CONTAINER": "ContinuityOfContent",
 }
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*").fullmatch
 _COORDINATES = {"POINT": (2, 2), "CIRCLE": (4, 4), "ELLIPSE": (8, 8), "POLYLINE": (4, None), "MULTIPOINT": (2, None)}
 """Fewest and most numbers of a graphic, by its type (PS3.3 C.18.6.1.2)."""
 
@@ -62,11 +68,15 @@ def wrong(item: Dataset, rule: str) -> Iterator[str]:
     first, _, rest = rule.partition(" ")
     if first == "CID" and tree.value(item) not in group(int(rest)):
         yield f"says {_said(tree.value(item))}, which is not in CID {rest}"
-    if first == "RFC5646" and (said := tree.value(item)) and said.scheme != "RFC5646":
+    if first == "RFC5646" and (said := tree.value(item)) and not (said.scheme == "RFC5646" and _LANGUAGE(said.value)):
         yield f"says {_said(said)}, which is no RFC 5646 language"
-    if first == "POINT" and item.get("GraphicType") != "POINT":
-        yield f"is a {item.get('GraphicType')} and must be a POINT"
-    if first in ("unit", "percent", "count"):
+    if first in _COORDINATES and item.get("GraphicType") not in rule.split():
+        yield f"is a {item.get('GraphicType')} and must be a {rule.replace(' ', ' or ')}"
+    if first == "trimmed" and (item.TextValue != item.TextValue.strip() or not item.TextValue.isprintable()):
+        yield "has spaces around its text or control characters in it"
+    if first == "code":
+        yield from _wrong_code(item, rest)
+    if first in ("unit", "whole", "positive", "percent", "count"):
         yield from _wrong_number(item, first, rest)
 
 
@@ -81,6 +91,14 @@ def wrong_target(where: Identifier, rule: str, value_type: str, content: Tree) -
     holder = content.at(where[:-1])
     if rule == "library" and (holder is None or tree.concept(holder) != IMAGE_LIBRARY):
         yield f"refers to {tree.shown(where)}, which is not in the Image Library"
+    if rule.startswith("code "):
+        yield from _wrong_code(target, rule.removeprefix("code "))
+
+
+def _wrong_code(item: Dataset, listed: str) -> Iterator[str]:
+    said = tree.value(item)
+    if said is None or said.value not in listed.split():
+        yield f"is about {_said(said)} and must be about {listed.replace(' ', ' or ')}"
 
 
 def _wrong_number(item: Dataset, rule: str, units: str) -> Iterator[str]:
@@ -89,7 +107,11 @@ def _wrong_number(item: Dataset, rule: str, units: str) -> Iterator[str]:
     if value is None:
         yield "has no number"
         return
-    if rule == "unit":
+    if rule == "whole" and (float(value) < 0 or float(value) % 1):
+        yield f"is {value} and must be a whole number"
+    if rule == "positive" and not float(value) > 0:
+        yield f"is {value} and must be above 0"
+    if rule in ("unit", "whole", "positive"):
         in_group = units.startswith("CID ")
         if not (unit in group(int(units[4:])) if in_group else unit and unit.value in units.split()):
             yield f"has the unit {_said(unit)} and must have {units if in_group else units.replace(' ', ' or ')}"
