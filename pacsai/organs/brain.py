@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 Image = NDArray[np.float32]
 
 COARSE_MM = 2.0
-VOLUME_ML = (450.0, 2200.0)
+VOLUME_ML = (450.0, 2400.0)
 EXTENT_MM = ((70.0, 180.0), (100.0, 220.0), (85.0, 185.0))
 """Least and largest size of a brain along z, y, x."""
 BACKGROUND_SHARE = 0.3
