@@ -32,6 +32,8 @@ TOLERANCE_MM = 8
 def odd_slices(array: Image, brain: Mask) -> list[int]:
     """Return the slices (k) that fit their neighbours so badly that the patient must have moved.
 
+    Slices of 5 mm differ so much that only a difference of brightness is seen in them, no shift.
+
     Parameters
     ----------
     array : float32 [k, j, i]
@@ -76,13 +78,16 @@ def cavity_ml(flair: Image, brain: Mask) -> float:
     brain : bool [k, j, i]
     """
     dark = brain & (ndimage.uniform_filter(flair, 3) < DARK)
-    inside = ndimage.distance_transform_edt(dark) > CORE_MM
+    depth = ndimage.distance_transform_edt(dark)
+    inside = depth > CORE_MM
     if not inside.any():
         return 0.0
     labels, n = ndimage.label(inside)
     far, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
     cavity = np.where(dark & (far <= CORE_MM), labels[tuple(nearest)], 0)
-    mirror = _mirrored(ndimage.distance_transform_edt(~dark) <= TOLERANCE_MM, brain)
+    # a smaller cavity is counterpart enough; sulci are none, they are everywhere
+    smaller = ndimage.distance_transform_edt(depth <= CORE_MM / 2) <= CORE_MM / 2 + TOLERANCE_MM
+    mirror = _mirrored(smaller, brain)
     sizes, doubled = (np.bincount(cavity[where], minlength=n + 1)[1:] for where in (brain, mirror & brain))
     largest = float(sizes[doubled < MIRRORED * sizes].max(initial=0)) / 1000
     return largest if largest >= CAVITY_ML else 0.0
