@@ -14,7 +14,7 @@ class PriorSettings(Settings):
     ----------
     archive : bool
         Whether the archive is asked where this node has none; for archives of kind dimse, which must know this node as
-        a C-MOVE destination, and dicomweb. Others are never asked.
+        a C-MOVE destination, dicomweb, and orthanc with its DICOMweb plug-in. A folder is never asked; results say so.
     max_age_days : float
         How much older than the current study it may be.
     max_studies : int

@@ -1,7 +1,7 @@
 """Brain extraction: where the brain is in a head of any MR contrast, or why there is none to be found.
 
 Takes heads with skull, with or without face, and images that came stripped, from 1 mm isotropic to thick slices. The
-work is done at 2.5 mm along the world; the answer lies on the image's own grid.
+work is done at 2 mm along the world; the answer lies on the image's own grid.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pacsai.volume.itk import onto, upright
 Mask = NDArray[np.bool_]
 Image = NDArray[np.float32]
 
-COARSE_MM = 2.5
-VOLUME_ML = (450.0, 2200.0)
+COARSE_MM = 2.0
+VOLUME_ML = (450.0, 2400.0)
 EXTENT_MM = ((70.0, 180.0), (100.0, 220.0), (85.0, 185.0))
 """Least and largest size of a brain along z, y, x."""
 BACKGROUND_SHARE = 0.3
@@ -32,7 +32,20 @@ MIN_WALL = 0.45
 FAT = {"T1": (1.3, 1.7), "T1C": (1.15, 1.5), "FLAIR": (1.6, 2.1)}
 """Brightness, in parts of the brain's, from where on it is fat or marrow and where surely so; in T2 it may be fluid."""
 FAT_DEPTH_MM = 22.0
-"""Deeper below the skin than this, what is bright is a lesion, not scalp."""
+"""Deeper below the skin than this, what is bright is a lesion, not scalp, and what is dark and thin no bone."""
+LARGEST_FIELD_MM = 520.0
+"""Longest side of a field of view that is looked through: bounds time and memory (2 s and 1.5 GB, measured)."""
+SKIN_MM = (4.0, 32.0)
+"""How deep below the skin the upper half of a brain lies, median: under bone and scalp, but not inside a trunk."""
+GOES_ON = 0.75
+"""Part of a body's largest cross-section that its topmost one may have in the images, if it is to end in a head."""
+START_MM = 60.0
+"""Radius of the ball that the surface begins as: inside the skull, but beyond the tentorium's cleft."""
+DARK = {"T2": 0.75}
+"""What counts as bone, in parts of the brain's brightness; thin bone beside bright fluid and scalp is less dark."""
+DARK_ELSEWHERE = 0.5
+FLUID = 1.2
+"""Brightest that T2 is taken for, in parts of the brain's."""
 MAX_CUT = 0.08
 """Most of the brain's surface that may lie on the edge of the field of view, above its lowest quarter."""
 MARGIN_MM = 10.0
@@ -74,10 +87,14 @@ def extract_brain(grid: Grid, contrast: str) -> Brain:
         return _none(grid, "the image is empty")
     if min(grid.shape_kji) * min(grid.spacing_mm) < 1 or min(_extent_mm(grid)) < EXTENT_MM[0][0]:
         return _none(grid, "the field of view is smaller than a brain")
+    if max(np.ptp(_corners_mm(grid), axis=0)) > LARGEST_FIELD_MM:
+        return _none(grid, f"the field of view is longer than {LARGEST_FIELD_MM:.0f} mm")
     bare = _stripped(grid)
     if bare is not None:
         return bare
     coarse = upright(grid, COARSE_MM, margin_mm=MARGIN_MM)
+    if contrast not in FAT:
+        coarse = upright(_clamped(grid, coarse), COARSE_MM, margin_mm=MARGIN_MM)
     surface, mask = _surface(coarse.array, contrast)
     objection = _objection(mask, surface, coarse, grid)
     if objection:
@@ -95,13 +112,18 @@ def _extent_mm(grid: Grid) -> tuple[float, ...]:
     return tuple(n * step for n, step in zip(grid.shape_kji, grid.spacing_mm, strict=True))
 
 
+def _corners_mm(grid: Grid) -> NDArray[np.float64]:
+    ends = [(0, n - 1) for n in grid.shape_kji]
+    return grid.world_mm(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T)
+
+
 def _stripped(grid: Grid) -> Brain | None:
     """Return the brain of an image without skull; None where there is a skull, or too much or too little of it."""
     background = float(grid.array.flat[0])
     foreground = grid.array != background
     if foreground.mean() > 1 - BACKGROUND_SHARE:
         return None
-    whole = np.asarray(ndimage.binary_fill_holes(_largest(foreground)))
+    whole = _holes_filled(_largest(foreground))
     volume_ml = whole.sum() * float(np.prod(grid.spacing_mm)) / 1000
     coarse = upright(Grid(np.where(whole, grid.array, background), grid.affine), COARSE_MM)
     inside = onto(Grid(whole.astype(np.float32), grid.affine), coarse.affine, coarse.shape_kji).array > 0.5
@@ -122,24 +144,26 @@ def _has_scalp(image: Image, inside: Mask) -> bool:
 
 def _surface(image: Image, contrast: str) -> tuple[Surface, Mask]:
     """Return the brain's surface and its inside on the upright grid."""
-    air, bright = (float(v) for v in np.percentile(image, (2, 98)))
-    head = np.asarray(ndimage.binary_fill_holes(_largest(image > air + 0.1 * (bright - air))))
-    top = _top(head)
-    lowest = max(0, top - round(HEAD_MM / COARSE_MM))
-    shown = head.copy()
-    shown[:lowest] = False
-    shown[: max(0, top - round(0.7 * HEAD_MM / COARSE_MM))] = False
-    k, j, i = (float(axis.mean()) for axis in np.nonzero(shown))
-    centre = np.array([k, j, i])
-    middle = _ball(image.shape, centre, 30 / COARSE_MM)
-    brain = float(np.median(image[middle & head])) if (middle & head).any() else bright
+    air, _ = _levels(image)
+    head, centre, lowest = _head(image)
+    brain = _brain_level(image)
     cut = np.where(np.arange(image.shape[0])[:, None, None] < lowest, np.float32(air), image)
     brain = max(brain, air + 1e-6)
+    deep = ndimage.distance_transform_edt(head) * COARSE_MM > FAT_DEPTH_MM
     if contrast in FAT:
-        folded = _fat_as_bone(cut, air, brain, *FAT[contrast])
-        cut = np.where(ndimage.distance_transform_edt(head) * COARSE_MM < FAT_DEPTH_MM, folded, cut)
-    surface = grown(cut, COARSE_MM, centre, 40.0, (air, brain))
+        cut = np.where(deep, cut, _fat_as_bone(cut, air, brain, *FAT[contrast]))
+    behind = deep & (np.arange(image.shape[1])[:, None] > centre[1])
+    cut = np.where(behind, ndimage.grey_closing(cut, (3, 3, 3)), cut)  # the cleft between cerebrum and cerebellum
+    dark = DARK.get(contrast, DARK_ELSEWHERE)
+    surface = grown(cut, COARSE_MM, centre, START_MM, (air, brain), dark)
     return surface, _tidied(filled(surface, image.shape, COARSE_MM), cut, air + 0.3 * (brain - air))
+
+
+def _clamped(grid: Grid, coarse: Grid) -> Grid:
+    """Return an image whose fluid is no brighter than its brain, so that thin bone beside it stays dark."""
+    air, _ = _levels(coarse.array)
+    brain = _brain_level(coarse.array)
+    return Grid(np.minimum(grid.array, np.float32(air + FLUID * (brain - air))), grid.affine)
 
 
 def _fat_as_bone(image: Image, air: float, brain: float, low: float, high: float) -> Image:
@@ -147,6 +171,38 @@ def _fat_as_bone(image: Image, air: float, brain: float, low: float, high: float
     above = (image - air) / (brain - air) - low
     folded = air + (brain - air) * np.clip(1 - above / (high - low), 0, 1)
     return np.where(above > 0, np.minimum(image, folded), image).astype(np.float32)
+
+
+def _levels(image: Image) -> tuple[float, float]:
+    """Return how bright air and the brightest tissues are."""
+    air, bright = (float(v) for v in np.percentile(image, (2, 98)))
+    return air, bright
+
+
+def _head(image: Image) -> tuple[Mask, NDArray[np.float64], int]:
+    """Return the head, the point (k, j, i) within its upper part that a brain surrounds, and its lowest slice."""
+    air, bright = _levels(image)
+    head = _holes_filled(_largest(image > air + 0.1 * (bright - air)))
+    top = _top(head)
+    lowest = max(0, top - round(HEAD_MM / COARSE_MM))
+    shown = head.copy()
+    shown[: max(0, top - round(0.7 * HEAD_MM / COARSE_MM))] = False
+    centre = np.array([float(axis.mean()) for axis in np.nonzero(shown)])
+    return head, centre, lowest
+
+
+def _brain_level(image: Image) -> float:
+    """Return how bright the middle of the head is."""
+    head, centre, _ = _head(image)
+    middle = _ball(image.shape, centre, 30 / COARSE_MM) & head
+    return float(np.median(image[middle])) if middle.any() else _levels(image)[1]
+
+
+def _holes_filled(mask: Mask) -> Mask:
+    """Return a mask with its holes, in one pass however maze-like it is (scipy's own takes a maze step by step)."""
+    labels, _ = ndimage.label(~mask)
+    rim = np.unique(np.concatenate([labels.take(n, axis).ravel() for axis in range(3) for n in (0, -1)]))
+    return np.asarray(mask | ~np.isin(labels, rim))
 
 
 def _top(head: Mask) -> int:
@@ -166,7 +222,7 @@ def _tidied(mask: Mask, image: Image, dark: float) -> Mask:
     kept = mask & ~(rim & (image < dark))
     kept = _largest(ndimage.binary_opening(kept))
     closed = ndimage.binary_closing(np.pad(kept, 4), iterations=3)[4:-4, 4:-4, 4:-4]
-    return np.asarray(ndimage.binary_fill_holes(closed))
+    return _holes_filled(closed)
 
 
 def _largest(mask: Mask) -> Mask:
@@ -203,6 +259,20 @@ def _objection(mask: Mask, surface: Surface, coarse: Grid, grid: Grid) -> str:
         return "no skull was found around what might be a brain"
     if _cut(mask, coarse, grid) > MAX_CUT:
         return "the brain is cut off by the edge of the images"
+    return _place_objection(mask, coarse.array)
+
+
+def _place_objection(mask: Mask, image: Image) -> str:
+    """Return what speaks against where a mask lies in the body: a head ends above its brain, close below the skin."""
+    head, _, _ = _head(image)
+    areas = head.sum(axis=(1, 2))
+    top = int(np.flatnonzero(areas)[-1])
+    if areas[max(0, top - 2)] > GOES_ON * areas.max():
+        return "the body goes on above what might be a brain, as in a trunk or a limb"
+    rim = mask & ~ndimage.binary_erosion(mask) & (np.arange(len(mask))[:, None, None] > np.nonzero(mask)[0].mean())
+    depth_mm = float(np.median(ndimage.distance_transform_edt(head, sampling=COARSE_MM)[rim]))
+    if not SKIN_MM[0] <= depth_mm <= SKIN_MM[1]:
+        return f"what was found lies {depth_mm:.0f} mm below the skin, a brain {SKIN_MM[0]:.0f} to {SKIN_MM[1]:.0f} mm"
     return ""
 
 

@@ -25,9 +25,7 @@ SMOOTH = 0.35
 """Part of the way to its neighbours' mean that a radius goes with each step."""
 PULL_MM = 1.5
 """How far full brightness pushes the surface in one step."""
-DARK = 0.5
-"""The surface stops where it gets darker than this part of the way from air to brain."""
-SEEN_MM = (20.0, 10.0)
+SEEN_MM = (14.0, 10.0)
 """How far inward it is looked for the darkest and for the brightest."""
 
 
@@ -62,7 +60,7 @@ def sphere(n: int) -> Floats:
 
 
 def grown(
-    image: NDArray[np.float32], mm: float, centre: Floats, start_mm: float, levels: tuple[float, float]
+    image: NDArray[np.float32], mm: float, centre: Floats, start_mm: float, levels: tuple[float, float], dark: float
 ) -> Surface:
     """Return the surface around `centre` (k, j, i), begun as a ball of `start_mm`.
 
@@ -72,12 +70,14 @@ def grown(
         Voxels of `mm`.
     levels : (air, brain)
         How bright air and brain are.
+    dark : float
+        The surface stops where it gets darker than this part of the way from air to brain.
     """
     air, brain = levels
     directions = sphere(DIRECTIONS)
     _, near = cKDTree(directions).query(directions, NEIGHBOURS)
     profile = (_profiles(image, mm, centre, directions) - air) / (brain - air)
-    pull = _pull(profile)
+    pull = _pull(profile, dark)
     radii = np.full(DIRECTIONS, start_mm)
     rows = np.arange(DIRECTIONS)
     for _ in range(STEPS):
@@ -90,7 +90,10 @@ def grown(
 
 def filled(surface: Surface, shape: tuple[int, ...], mm: float) -> NDArray[np.bool_]:
     """Return the inside of a surface on a grid of `shape`, voxels of `mm`."""
-    away = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1) - surface.centre
+    reach = surface.radii_mm.max() / mm + 1
+    low = np.clip(np.floor(surface.centre - reach).astype(int), 0, shape)
+    high = np.clip(np.ceil(surface.centre + reach).astype(int) + 1, 0, shape)
+    away = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1) - surface.centre
     far = np.linalg.norm(away, axis=-1) * mm
     inside = far < surface.radii_mm.min()
     unsure = (far < surface.radii_mm.max()) & ~inside
@@ -98,7 +101,9 @@ def filled(surface: Surface, shape: tuple[int, ...], mm: float) -> NDArray[np.bo
     weight = 1 / np.maximum(distance, 1e-6)
     radius = (surface.radii_mm[near] * weight).sum(axis=1) / weight.sum(axis=1)
     inside[unsure] = far[unsure] < radius
-    return np.asarray(inside)
+    whole = np.zeros(shape, np.bool_)
+    whole[tuple(map(slice, low, high))] = inside
+    return whole
 
 
 def _profiles(image: NDArray[np.float32], mm: float, centre: Floats, directions: Floats) -> Floats:
@@ -109,12 +114,12 @@ def _profiles(image: NDArray[np.float32], mm: float, centre: Floats, directions:
     return np.asarray(sampled, dtype=np.float64)
 
 
-def _pull(profile: Floats) -> Floats:
+def _pull(profile: Floats, dark: float) -> Floats:
     """Return how each place of the profiles pulls on the surface, -1 (inward) to 1 (outward)."""
     deep, shallow = (int(mm / STEP_MM) for mm in SEEN_MM)
     darkest = ndimage.minimum_filter1d(profile, deep, axis=1, origin=deep // 2 - 1, mode="nearest").clip(0, 1)
     brightest = ndimage.maximum_filter1d(profile, shallow, axis=1, origin=shallow // 2 - 1, mode="nearest").clip(0.1, 1)
-    return np.asarray(np.clip(2 * (darkest - DARK * brightest) / brightest, -1, 1))
+    return np.asarray(np.clip(2 * (darkest - dark * brightest) / brightest, -1, 1))
 
 
 def _walls(profile: Floats, radii: Floats) -> Floats:

@@ -20,6 +20,9 @@ from pacsai.spool.intake import make_folder
 _FOLDER = "priors"
 NONE = "No earlier study was found to compare with."
 NOT_FETCHED = "An earlier study to compare with could not be fetched from the archive."
+NOT_ASKABLE = (
+    "No earlier study was found here to compare with; the archive is of a kind (folder) that cannot be asked for one."
+)
 _GONE = "The earlier study to compare with is no longer here."
 
 

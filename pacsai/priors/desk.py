@@ -19,7 +19,7 @@ from pacsai.crew import Crew
 from pacsai.pipeline import Manifest
 from pacsai.priors import choice as choices
 from pacsai.priors.archived import Archived
-from pacsai.priors.choice import NOT_FETCHED, Choice, or_none, with_reasons
+from pacsai.priors.choice import NOT_ASKABLE, NOT_FETCHED, Choice, or_none, with_reasons
 from pacsai.priors.here import Here
 from pacsai.priors.wanted import Wanted, wanted_for
 from pacsai.queries import ANSWERING, Holdings, open_holdings
@@ -106,8 +106,10 @@ class Priors:
             if there.study_instance_uid:
                 return there
         here = self._here.search(wanted, self._settings.max_studies, end, check)
-        if here.study_instance_uid or self._holdings is None:
+        if here.study_instance_uid or not self._settings.archive:
             return here
+        if self._holdings is None:
+            return with_reasons(Choice(remarks=(NOT_ASKABLE,)), here)
         return with_reasons(self._answered(self._inquiry(wanted, end), check), here)
 
     def _answered(self, inquiry: _Inquiry, check: Callable[[], None]) -> Choice:

@@ -21,6 +21,7 @@ from pacsai.registration import Registration, register
 from pacsai.sequences import Sequences
 from pacsai.volume import Grid
 from pacsai.volume.itk import onto, shrunk, to_itk
+from pipelines.brain_lesions import flaws
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -38,6 +39,11 @@ TORN = 0.35
 """Median jump of brightness between neighbouring slices, as a part of the brain's, above which they are torn apart."""
 SHAKEN = 0.12
 """The same, from where on a remark is made."""
+
+CAVITY = (
+    "a dark cavity of {:.0f} mL has no counterpart on the other side, as after surgery, by a cyst or an old infarct: "
+    "what is found at its rim may be false"
+)
 
 
 class Unfit(Exception):  # noqa: N818 (it is no error of the program)
@@ -85,6 +91,8 @@ def prepare(sequences: Sequences) -> Prepared:
     affine, shape = model_grid(reference, brain)
     mask = _inside(reference, brain, affine, shape)
     images = {sequences.reference: normalised(onto(reference, affine, shape).array, mask)}
+    if sequences.reference == "FLAIR" and (void := flaws.cavity_ml(images["FLAIR"], mask)):
+        remarks.append(CAVITY.format(void))
     for name, other in others.items():
         image, reason = _other_image(other, found[name], affine, mask)
         if reason:
@@ -242,7 +250,7 @@ def _motion(reference: Grid, brain: Mask, name: str) -> list[str]:
         raise Unfit(f"the slices of {name} are torn apart, as by motion (brightness jumps by {jump:.0%})")
     if jump > SHAKEN:
         return [f"the slices of {name} differ in brightness by {jump:.0%}, as by motion: read the result with care"]
-    return []
+    return flaws.remarks(reference.array, brain, name)
 
 
 def slice_jump(array: Image, brain: Mask) -> float:

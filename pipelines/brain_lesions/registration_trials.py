@@ -1,11 +1,13 @@
 """How well heads that were moved in a known way are put back: trials of pacsai.registration on real images.
 
     python -m pipelines.brain_lesions.registration_trials --data ../shared/data/mr/open-ms [--trials 40] [--json]
+    python -m pipelines.brain_lesions.registration_trials --heads [--trials 40] [--first 0] [--json]
 
 In each trial a sequence of one patient is the reference; another one is turned by up to 20 degrees about any axis,
 shifted by up to 30 mm, and taken anew: axial, sagittal or coronal, slices of 1, 3 or 5 mm, with noise, a bias field and
 a field of view of its own. The error is the mean distance over the brain between where registration and truth say a
-place has gone; it holds whatever error the data's own alignment has (`--still` shows that: nothing is moved).
+place has gone; it holds whatever error the data's own alignment has (`--still` shows that: nothing is moved). The
+patients' images came stripped; `--heads` takes generated heads with skull, face (or defaced) and neck instead.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ from scipy.spatial.transform import Rotation
 
 from pacsai.registration import moved, register
 from pacsai.volume import Grid
+from pipelines.brain_lesions.heads import Head, head_phantom
+from pipelines.brain_lesions.phantom import brain_phantom
 
 PATIENTS = ("patient19", "patient26")
 FILES = {"FLAIR": "flair.nii.gz", "T1": "t1.nii.gz", "T1C": "t1post.nii.gz", "T2": "t2.nii.gz"}
@@ -38,6 +43,9 @@ PLANES = {
 }
 """Directions in LPS of column, row and slice steps."""
 FIELD_MM = 210.0
+HEAD_FIELD_MM = 256.0
+HEADS = 4
+"""How many generated heads the trials take in turn, every other one defaced."""
 MAX_ERROR_MM = 1.0
 LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -61,21 +69,31 @@ class Trial:
     seconds: float
 
 
-def run_trial(number: int, data: Path, *, still: bool = False, threads: int = 1) -> Trial:
-    """Run the trial of that number: all that is random in it is seeded by the number."""
+def run_trial(number: int, data: Path | None, *, still: bool = False, threads: int = 1) -> Trial:
+    """Run the trial of that number: all that is random in it is seeded by the number. Without `data`, of a head."""
     rng = np.random.default_rng(number)
-    patient = PATIENTS[number % len(PATIENTS)]
+    patient = PATIENTS[number % len(PATIENTS)] if data else f"head {number % HEADS}"
     a, b = (str(name) for name in rng.choice(list(FILES), 2, replace=False))
-    reference, other = (read_nifti(data / patient / FILES[name]) for name in (a, b))
-    brain = reference.world_mm(np.argwhere(reference.array != 0)[::997])
+    if data:
+        reference, other = (read_nifti(data / patient / FILES[name]) for name in (a, b))
+        inside, field_mm = reference.array != 0, FIELD_MM
+    else:
+        head = _head(number % HEADS)
+        reference, other, inside, field_mm = head.grid(a), head.grid(b), head.brain, HEAD_FIELD_MM
+    brain = reference.world_mm(np.argwhere(inside)[::997])
     truth = np.eye(4) if still else random_movement(rng, brain.mean(axis=0))
     thickness, plane = float(rng.choice(THICKNESSES_MM)), str(rng.choice(list(PLANES)))
-    taken = acquired(other, truth, plane, thickness, rng)
+    taken = acquired(other, truth, plane, thickness, rng, field_mm)
     start = time.perf_counter()
     found = register(reference, taken, threads=threads)
     seconds = time.perf_counter() - start
     error = float(np.linalg.norm(found.to_other(brain) - moved(truth, brain), axis=1).mean())
     return Trial(number, patient, a, b, plane, thickness, error, found.accepted, found.reason, found.nmi, seconds)
+
+
+@lru_cache(maxsize=HEADS)
+def _head(seed: int) -> Head:
+    return head_phantom(brain_phantom(seed), seed, face=seed % 2 == 0)
 
 
 def read_nifti(path: Path) -> Grid:
@@ -96,11 +114,13 @@ def random_movement(rng: np.random.Generator, centre: NDArray[np.float64]) -> Ma
     return matrix
 
 
-def acquired(grid: Grid, movement: Matrix, plane: str, thickness_mm: float, rng: np.random.Generator) -> Grid:
+def acquired(
+    grid: Grid, movement: Matrix, plane: str, thickness_mm: float, rng: np.random.Generator, field_mm: float = FIELD_MM
+) -> Grid:
     """Return an image of the moved head: its own plane, slice thickness and field of view, noise and bias field."""
     affine = np.eye(4)
     affine[:3, :3] = np.array(PLANES[plane], dtype=float).T * (1.0, 1.0, thickness_mm)
-    shape = (round(FIELD_MM / thickness_mm), round(FIELD_MM), round(FIELD_MM))
+    shape = (round(field_mm / thickness_mm), round(field_mm), round(field_mm))
     middle = moved(movement, grid.world_mm((np.array(grid.shape_kji) - 1) / 2)) + rng.uniform(-5, 5, 3)
     affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
     clean = _averaged(grid, np.linalg.inv(movement), affine, shape, max(1, round(thickness_mm)))
@@ -132,12 +152,16 @@ def _bias(shape: Sequence[int], rng: np.random.Generator) -> NDArray[np.float64]
 def main() -> None:
     """Run the trials, print each and the sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of open-ms with patient19 and patient26")
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--data", type=Path, help="folder of open-ms with patient19 and patient26")
+    whose.add_argument("--heads", action="store_true", help="generated heads with skull, face and neck")
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="number of the first trial")
     parser.add_argument("--still", action="store_true", help="move nothing: the data's own error")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    trials = [run_trial(number, options.data, still=options.still) for number in range(options.trials)]
+    numbers = range(options.first, options.first + options.trials)
+    trials = [run_trial(number, options.data, still=options.still) for number in numbers]
     if options.json:
         print(json.dumps({**summary(trials), "trials": [asdict(trial) for trial in trials]}))  # noqa: T201
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from pacsai.organs.brain import extract_brain
 from pacsai.volume import Grid, read_volume
+from pipelines.brain_lesions.heads import Head, head_phantom
+from pipelines.brain_lesions.phantom import BrainPhantom, brain_phantom
 from pipelines.brain_lesions.registration_trials import FILES, read_nifti
 from tests.phantoms import instances
 
@@ -41,6 +44,25 @@ def test_a_head_gives_its_brain(contrast: str, fat: float) -> None:
     assert not found.stripped
     assert dice(found.mask, truth) > 0.93
     assert found.quality > 0.5
+
+
+@pytest.fixture(scope="module")
+def made() -> BrainPhantom:
+    return brain_phantom(1)
+
+
+@pytest.mark.parametrize("face", [True, False], ids=["face", "defaced"])
+def test_a_head_with_skull_eyes_and_neck_gives_its_brain(made: BrainPhantom, face: bool) -> None:
+    head = head_phantom(made, 1, face=face)
+    assert_brain(head, "T2", head.brain)
+    for contrast in ("FLAIR", "T1"):  # the fluid around the brain is as dark as bone
+        assert_brain(head, contrast, head.tissue)
+
+
+def assert_brain(head: Head, contrast: str, truth: np.ndarray) -> None:
+    found = extract_brain(head.grid(contrast), contrast)
+    assert found.reason == ""
+    assert dice(found.mask, truth) > 0.93
 
 
 def test_thick_slices_give_it_too() -> None:
@@ -77,6 +99,46 @@ def test_what_is_no_head_is_refused_with_the_reason(shared_data: Path) -> None:
     assert extract_brain(breast, "T1C").reason == "the field of view is smaller than a brain"
     chest = read_volume(instances(sorted((shared_data / "ct" / "c3n-00247").glob("*.dcm"))))
     assert extract_brain(chest, "T1").reason
+
+
+def trunk(*, fading: bool) -> Grid:
+    """Return a trunk with lungs, heart and spine, at 4 mm; fading where the coil's reach ends, above and below."""
+    k, j, i = np.ogrid[0:100, 0:70, 0:100]
+    y, x = (j - 35) * 4, (i - 50) * 4
+    body = (y / 115) ** 2 + (x / 170) ** 2 + 0 * k < 1
+    lungs = (y / 85) ** 2 + ((np.abs(x) - 75) / 60) ** 2 + ((k - 60) / 27) ** 2 < 1
+    heart = ((y + 30) / 50) ** 2 + ((x - 20) / 60) ** 2 + ((k - 50) / 14) ** 2 < 1
+    image = np.where(body, 0.6, 0.0) * np.where(lungs, 0.1, 1.0)
+    image = np.where(heart, 0.8, image)
+    image = np.where((y - 70) ** 2 + x**2 + 0 * k < 20**2, 0.9, image)
+    if fading:
+        image *= np.exp(-(((k - 55) / 25.0) ** 4))
+    noise = np.random.default_rng(0).normal(0, 0.02, image.shape)
+    return Grid((1000 * np.abs(image + noise)).astype(np.float32), np.diag([4.0, 4.0, 4.0, 1.0]))
+
+
+@pytest.mark.parametrize("contrast", ["FLAIR", "T1", "T2"])
+@pytest.mark.parametrize("fading", [True, False])
+def test_a_trunk_is_no_head(fading: bool, contrast: str) -> None:
+    found = extract_brain(trunk(fading=fading), contrast)
+    assert found.reason
+    assert not found.mask.any()
+
+
+def test_a_spine_is_no_head() -> None:
+    sagittal = trunk(fading=True)
+    spine = Grid(sagittal.array[:, :, 42:58], sagittal.affine)
+    assert extract_brain(spine, "T2").reason == "the field of view is smaller than a brain"
+
+
+def test_a_huge_or_maze_like_image_is_refused_soon() -> None:
+    rng = np.random.default_rng(0)
+    maze = np.where(rng.random((120, 120, 120)) < 0.68, 0, 1 + rng.random((120, 120, 120))).astype(np.float32)
+    start = time.process_time()
+    assert extract_brain(Grid(maze, np.diag([4.0, 4.0, 4.0, 1.0])), "FLAIR").reason
+    assert time.process_time() - start < 15
+    whole_body = Grid(maze, np.diag([4.0, 4.0, 15.0, 1.0]))
+    assert extract_brain(whole_body, "FLAIR").reason == "the field of view is longer than 520 mm"
 
 
 @pytest.mark.parametrize("what", ["empty", "noise", "leg"])

@@ -12,7 +12,7 @@ import pytest
 
 from pacsai.config import Site
 from pacsai.priors import Choice, Priors
-from pacsai.priors.choice import NONE, laid_out
+from pacsai.priors.choice import NONE, NOT_ASKABLE, laid_out
 from pacsai.registry import read_package
 from pacsai.spool import Spool
 from tests.phantoms import edit
@@ -69,10 +69,19 @@ def test_the_newest_earlier_study_is_taken_with_our_results_and_the_story_says_s
     assert remarks == ()
 
 
+def test_an_archive_that_cannot_be_asked_is_told_where_it_should_be(house: House) -> None:
+    assert house.found().remarks == (NOT_ASKABLE,)
+
+
+def test_an_archive_that_is_not_to_be_asked_is_not_told(house: House) -> None:
+    house.set(archive=False)
+    assert house.found().remarks == (NONE,)
+
+
 def test_the_choice_stands_when_the_step_is_repeated(house: House) -> None:
-    assert house.found().remarks == (NONE,)
+    assert house.found().remarks == (NOT_ASKABLE,)
     spooled(house.spool, study(house.folder, "20250103"))
-    assert house.found().remarks == (NONE,)
+    assert house.found().remarks == (NOT_ASKABLE,)
     assert [event for event, _ in house.told()] == ["no prior"]
 
 
@@ -128,7 +137,7 @@ def test_the_issuer_of_the_id_counts_where_both_name_one(tmp_path: Path) -> None
 def test_what_is_no_prior(house: House, day: str, header: dict[str, Any]) -> None:
     spooled(house.spool, study(house.folder / "other", day, **header))
     choice = house.found()
-    assert (choice.study_instance_uid, choice.remarks) == ("", (NONE,))
+    assert (choice.study_instance_uid, choice.remarks) == ("", (NOT_ASKABLE,))
 
 
 def test_earlier_on_the_same_day_is_earlier(house: House) -> None:
@@ -139,7 +148,7 @@ def test_earlier_on_the_same_day_is_earlier(house: House) -> None:
 def test_the_age_is_the_sites_to_say(house: House) -> None:
     spooled(house.spool, study(house.folder, "20250103"))
     house.set(max_age_days=100)
-    assert house.found().remarks == (NONE,)
+    assert house.found().remarks == (NOT_ASKABLE,)
 
 
 def test_a_study_without_a_patient_id_has_no_prior(tmp_path: Path) -> None:

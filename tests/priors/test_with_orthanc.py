@@ -27,11 +27,11 @@ from tests.priors.patients import SLICES, comparing_toy, files, result_of_ours, 
 from tests.services import PYNETDICOM_SOCKET, Orthanc, orthanc
 
 NOW, BEFORE = "20260102", "20250103"
-KINDS = ("dimse", "dicomweb")
+KINDS = ("dimse", "dicomweb", "orthanc")
 
 
 def site(tmp_path: Path, archive: Orthanc, kind: str, port: int = 0, **priors: Any) -> Path:
-    where: dict[str, Any] = {"url": archive.dicomweb_url}
+    where: dict[str, Any] = {"url": archive.http_url if kind == "orthanc" else archive.dicomweb_url}
     if kind == "dimse":
         where = {"ae_title": archive.ae_title, "host": "127.0.0.1", "port": archive.dicom_port}
     toy = comparing_toy(tmp_path / "pipelines", tmp_path / "seen.txt")

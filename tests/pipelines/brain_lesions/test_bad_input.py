@@ -19,11 +19,13 @@ from pacsai.study.reading import read_folder
 from pacsai.volume import Grid, Volume
 from pipelines.brain_lesions.pipeline import load
 from pipelines.brain_lesions.registration_trials import FILES, read_nifti
+from tests.organs.test_brain import trunk
+from tests.phantoms import edit
 from tests.pipelines.brain_lesions.studies import wrapped
 
 
-def analysed(folder: Path, out: Path) -> Result:
-    """Return what the pipeline tells of the study in a folder; an SR is written whatever it is."""
+def analysed(folder: Path, out: Path, objects: tuple[str, ...] = ("SR",)) -> Result:
+    """Return what the pipeline tells of the study in a folder; an SR is written, unless whose it is is unknown."""
     package = find("brain_lesions")
     author = Author(title=package.manifest.title)
     order = Order(
@@ -36,7 +38,7 @@ def analysed(folder: Path, out: Path) -> Result:
     )
     (study,) = read_folder(folder)
     report = analyse_study(study, order)
-    assert [one.kind for one in report.objects] == ["SR"]
+    assert tuple(one.kind for one in report.objects) == objects
     assert not any(one.problems for one in report.objects)
     return report.result
 
@@ -54,6 +56,40 @@ def test_a_flair_with_one_slice_missing_is_not_analysed(tmp_path: Path, shared_d
     result = analysed(folder, tmp_path / "out")
     assert result.outcome is Outcome.NOT_ANALYSED
     assert "FLAIR" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ({"PatientAge": "001Y"}, "child"),
+        ({"PatientAge": None, "PatientBirthDate": "20200101", "StudyDate": "20250101"}, "child"),
+        ({"StudyDescription": "MRT Wirbelsäule", "BodyPartExamined": "BRAIN"}, "SPINE"),
+    ],
+)
+def test_a_child_or_a_spine_labelled_brain_is_not_analysed(
+    tmp_path: Path, shared_data: Path, header: dict[str, str | None], told: str
+) -> None:
+    folder = wrapped(tmp_path / "study", shared_data, "FLAIR")
+    for path in folder.rglob("*.dcm"):
+        edit(path, SpecificCharacterSet="ISO_IR 192", **header)
+    result = analysed(folder, tmp_path / "out")
+    assert result.outcome is Outcome.NOT_ANALYSED
+    assert told in result.reason
+
+
+def test_sequences_of_different_patients_are_not_analysed(tmp_path: Path, shared_data: Path) -> None:
+    folder = wrapped(tmp_path / "study", shared_data, "FLAIR")
+    for path in sorted(folder.rglob("*.dcm"))[:60]:
+        edit(path, PatientID="another")
+    result = analysed(folder, tmp_path / "out", objects=())
+    assert result.outcome is Outcome.NOT_ANALYSED
+    assert "patient" in result.reason
+
+
+def test_a_trunk_whose_headers_say_brain_is_not_analysed() -> None:
+    result = told(trunk(fading=False))
+    assert result.outcome is Outcome.NOT_ANALYSED
+    assert "no brain" in result.reason
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,15 @@ def test_sequences_lie_on_one_grid_and_one_scale(prepared: Prepared) -> None:
     assert prepared.brain.sum() / 1000 == pytest.approx(1123, rel=0.02)
 
 
+def test_a_flair_of_5_mm_and_a_t1_of_1_mm_go_together(shared_data: Path) -> None:
+    volumes = real(shared_data, "patient26", "FLAIR", "T1")
+    volumes["FLAIR"] = volume(volumes["FLAIR"].resampled((5.0, 1.0, 1.0)))
+    found = prepare(Sequences(volumes, "FLAIR"))
+    assert set(found.images) == {"FLAIR", "T1"}
+    assert found.remarks == ()
+    assert found.brain.sum() / 1000 == pytest.approx(1123, rel=0.06)
+
+
 def test_what_cannot_be_registered_is_left_out_and_told(prepared: Prepared) -> None:
     assert not prepared.registrations["T2"].accepted
     assert prepared.registrations["T1"].accepted
