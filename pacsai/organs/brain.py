@@ -34,7 +34,7 @@ FAT = {"T1": (1.3, 1.7), "T1C": (1.15, 1.5), "FLAIR": (1.6, 2.1)}
 FAT_DEPTH_MM = 22.0
 """Deeper below the skin than this, what is bright is a lesion, not scalp, and what is dark and thin no bone."""
 LARGEST_FIELD_MM = 520.0
-"""Longest side of a field of view that is looked through: bounds time and memory (2 s and 1.5 GB, measured)."""
+"""Longest side of a field of view that is looked through: bounds time and memory."""
 SKIN_MM = (4.0, 32.0)
 """How deep below the skin the upper half of a brain lies, median: under bone and scalp, but not inside a trunk."""
 GOES_ON = 0.75

@@ -1,6 +1,6 @@
 """What a reader must know of the images: slices torn by motion, cavities as surgery leaves them. Measured, not guessed.
 
-Thresholds stand above what the real brains of open-ms, at 1, 3 and 5 mm, and generated ones show (README.md).
+Thresholds stand above what the real brains of open-ms show at 1, 3 and 5 mm (README.md).
 """
 
 from __future__ import annotations
