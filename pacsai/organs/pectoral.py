@@ -68,9 +68,15 @@ def pectoral(breast: Breast) -> Pectoral | None:
     return best if best.confidence >= SURE else None
 
 
+def corners(breast: Breast) -> tuple[float, float]:
+    """Return with how much confidence a muscle is seen in the upper corner, and in the lower."""
+    upper, lower = (_in_corner(breast, at_top=at_top).confidence for at_top in (True, False))
+    return upper, lower
+
+
 def _in_corner(breast: Breast, *, at_top: bool) -> Pectoral:
     """Return the best edge of one corner, however weak."""
-    image, body = (one[:, breast.wall :] for one in (breast.image, breast.body))
+    image, body = breast.image[:, breast.wall :], breast.body[:, breast.wall :]
     if not at_top:
         image, body = image[::-1], body[::-1]
     rows = np.flatnonzero(body.any(axis=1))
