@@ -1,6 +1,6 @@
 """Generated views and windows with their truth, kept in files: what the networks are trained on.
 
-Everything has the chest wall on the left. A view is drawn at 0.2 mm, a window of 48 mm at 0.1 mm.
+Everything has the chest wall on the left. A view is drawn at 0.2 mm, a window of 64 mm at 0.1 mm.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipelines.mammography_cad.phantom.placing import scenes
 from pipelines.mammography_cad.phantom.scene import Frame, Scene, frame, render
 
 VIEW_MM, WINDOW_MM, COARSE_MM = 0.2, 0.1, 1.0
-WINDOW = 480
+WINDOW = 640
 FIELD_MM = (240.0, 192.0)
 NORMAL_EVERY = 4
 """One exam of so many has no lesion; the others have three."""
