@@ -46,7 +46,7 @@ def mass_features(look: Look, candidate: MassCandidate) -> NDArray[np.float32]:
         across / (radial + across + 1e-6),
         float(look.middle[1, row, column]),
         min(40.0, float(skin[skin.shape[0] // 2, skin.shape[1] // 2]) * MIDDLE_MM) / 10,
-        float(np.abs(ndimage.laplace(look.fine[0][_box(look, candidate)])).mean()),
+        float(np.abs(ndimage.laplace(look.fine[0][_box(candidate)])).mean()),
     )
     return _numbers(values, MASS_FEATURES)
 
@@ -59,7 +59,7 @@ def _rays(image: Array, candidate: MassCandidate) -> NDArray[np.float64]:
     return np.asarray(ndimage.map_coordinates(image, where, order=1, mode="nearest"), dtype=np.float64)
 
 
-def _box(look: Look, candidate: MassCandidate) -> tuple[slice, slice]:
+def _box(candidate: MassCandidate) -> tuple[slice, slice]:
     """Return the part of the fine grid about the candidate."""
     half = max(8, int(2 * candidate.radius_mm / MIDDLE_MM))
     row, column = (int(2 * p) for p in candidate.place)
@@ -76,7 +76,7 @@ def _around(look: Look, candidate: MassCandidate) -> NDArray[np.bool_]:
 
 def _gradients(look: Look, candidate: MassCandidate) -> tuple[float, float]:
     """Return the mean gradient along and across the rays about the candidate; spicules raise that across."""
-    box = _box(look, candidate)
+    box = _box(candidate)
     image = ndimage.gaussian_filter(look.fine[0][box], 1.0)
     down, right = np.gradient(image)
     rows, columns = np.mgrid[box[0].start : box[0].start + image.shape[0], box[1].start : box[1].start + image.shape[1]]

@@ -139,7 +139,7 @@ def _blurred(image: Array, weight: Array, sigma: float) -> Array:
 
 
 def speck_contrast(image: Array, mask: Mask) -> Array:
-    """Return how far each pixel of an image at 0.1 mm is above its near surroundings, in units of what is usual about it.
+    """Return how far each pixel of an image at 0.1 mm is above its surroundings, in units of what is usual there.
 
     Parameters
     ----------

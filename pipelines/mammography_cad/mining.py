@@ -39,8 +39,8 @@ def lesion_at(place: tuple[float, float], index: NDArray[np.uint8], known: Seque
     inside = known[index[j, i] - 1] if index[j, i] else None
     if inside is not None and inside.kind != "calcifications":
         return inside
-    near = (k for k in known if k.kind != "calcifications" and np.hypot(*np.subtract(place, k.centre)) < k.radius)
-    return next(near, None)
+    near = [k for k in known if k.kind != "calcifications" and np.hypot(*np.subtract(place, k.centre)) < k.radius]
+    return near[0] if near else None
 
 
 def mass_candidates(ready: Ready, finder: Finder, *, real: bool) -> list[Judged]:

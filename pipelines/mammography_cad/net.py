@@ -68,7 +68,7 @@ class Finder(nn.Module):
 
 
 class Judge(nn.Module):
-    """Is this candidate a lesion, is it malignant, and how is it described?
+    """Tells whether a candidate is a lesion, whether it is malignant, and how it is described.
 
     A local stream (near), a contextual one (far) and measured features, joined before the last layers.
     """
@@ -99,7 +99,9 @@ class Judge(nn.Module):
     def forward(self, near: Tensor, far: Tensor, features: Tensor) -> Tensor:
         """Return logits [b, outputs] of crops [b, 2, NEAR, NEAR], [b, 2, FAR, FAR] and features [b, n]."""
         parts = [self.near(folded(near)), self.far(folded(far))]
-        core = [x[:, :, x.shape[2] // 2 - 2 : x.shape[2] // 2 + 2, x.shape[3] // 2 - 2 : x.shape[3] // 2 + 2] for x in parts]
+        core = [
+            x[:, :, x.shape[2] // 2 - 2 : x.shape[2] // 2 + 2, x.shape[3] // 2 - 2 : x.shape[3] // 2 + 2] for x in parts
+        ]
         pooled = [x.mean(dim=(2, 3)) for x in (*core, *parts)]
         logits: Tensor = self.head(torch.cat([*pooled, self.measured(features)], dim=1))
         return logits
@@ -127,7 +129,7 @@ class Networks:
 def new_networks() -> Networks:
     """Return untrained networks."""
     return Networks(
-        Finder(2, 2, (32, 48, 64, 96)),
+        Finder(2, 2, (24, 40, 56, 80)),
         Finder(1, 1, (16, 24, 32)),
         Judge(MASS_FEATURES, MASS_WORDS),
         Judge(SPECK_FEATURES, SPECK_WORDS),

@@ -53,15 +53,16 @@ def find_specks(image: Array, mask: Mask, finder: Finder) -> tuple[Specks, Array
     answer = speck_answers(contrast, mask, finder)
     large = ndimage.maximum_filter(answer, size=3)
     top = np.argwhere((answer == large) & (answer > FLOOR))
-    scores = answer[top[:, 0], top[:, 1]].astype(np.float64)
+    scores = np.asarray(answer[top[:, 0], top[:, 1]], dtype=np.float64)
     order = np.argsort(-scores)[:MOST_SPECKS]
-    places, scores = 2.0 * top[order] + 0.5, scores[order]
+    places = np.asarray(2.0 * top[order] + 0.5, dtype=np.float64)
+    scores = scores[order]
     heights, sizes = _measured(contrast, places)
     return Specks(places, scores, heights, sizes), contrast
 
 
 def speck_answers(contrast: Array, mask: Mask, finder: Finder) -> Array:
-    """Return how probably each pixel of 0.2 mm is a calcification; read in strips, columns beside the breast left out."""
+    """Return how probably each pixel of 0.2 mm is a calcification; read in strips, without the columns of air."""
     rows, columns = contrast.shape
     out = np.zeros(((rows + 1) // 2, (columns + 1) // 2), dtype=np.float32)
     unit = finder.multiple

@@ -15,7 +15,7 @@ from pipelines.mammography_cad.learning import turned
 from pipelines.mammography_cad.look import MIDDLE_MM, Array
 from pipelines.mammography_cad.ready import Ready
 
-CROP = 256
+CROP, SPECK_CROP = 192, 256
 REAL_SHARE = 0.2
 """How often a crop comes from a real mammogram."""
 SEEN = 2.0
@@ -50,7 +50,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MassCrops:
-    """Crops of 102 mm about lesions, hard places and any place, for the finder of masses."""
+    """Crops of 77 mm about lesions, hard places and any place, for the finder of masses."""
 
     places: Sequence[Place]
 
@@ -63,7 +63,7 @@ class MassCrops:
         size = 2 * round(CROP * zoom / 2)
         corner = np.round(_middle(rng, place) - size / 2).astype(np.intp)
         image, index = (_cut(np.asarray(x), corner, size) for x in (place.image.astype(np.float32), place.index))
-        lesions = [(np.array(one.centre) - corner, one.radius) for one in place.known]
+        lesions = [(np.subtract(one.centre, corner), one.radius) for one in place.known]
         target = _target(index, lesions, size)
         if size != CROP:
             image = ndimage.zoom(image, (1, CROP / size, CROP / size), order=1)
@@ -123,14 +123,14 @@ class SpeckCrops:
     windows: Sequence[tuple[NDArray[np.float16], NDArray[np.float32]]]
 
     def __call__(self, rng: np.random.Generator) -> tuple[tuple[Array, ...], Array]:
-        """Return contrast [1, CROP, CROP] and (speck, 0, weight) on half the grid."""
+        """Return contrast [1, SPECK_CROP, SPECK_CROP] and (speck, 0, weight) on half the grid."""
         contrast, specks = self.windows[int(rng.integers(len(self.windows)))]
-        high = np.array(contrast.shape) - CROP
+        high = np.array(contrast.shape) - SPECK_CROP
         corner = rng.integers(0, high + 1)
         if len(specks) and rng.random() < 0.7:
-            at = specks[int(rng.integers(len(specks))), :2] - CROP / 2 + rng.uniform(-0.4, 0.4, 2) * CROP
+            at = specks[int(rng.integers(len(specks))), :2] - SPECK_CROP / 2 + rng.uniform(-0.4, 0.4, 2) * SPECK_CROP
             corner = np.clip(np.round(at), 0, high).astype(np.int64)
-        image = _cut(contrast, corner.astype(np.intp), CROP)
+        image = _cut(contrast, corner.astype(np.intp), SPECK_CROP)
         target = _speck_target(image, specks[:, :3] - [*corner, 0])
         image = image * np.float32(rng.uniform(0.8, 1.25))
         if rng.random() < 0.3:
@@ -143,11 +143,11 @@ class SpeckCrops:
 
 def _speck_target(image: Array, specks: NDArray[np.float32]) -> Array:
     """Return (speck, 0, weight): a small disk on each, those that cannot be seen left out."""
-    half = CROP // 2
+    half = SPECK_CROP // 2
     target = np.zeros((3, half, half), dtype=np.float32)
     target[2] = 1
     for row, column, size in specks:
-        if not (2 <= row < CROP - 2 and 2 <= column < CROP - 2):
+        if not (2 <= row < SPECK_CROP - 2 and 2 <= column < SPECK_CROP - 2):
             continue
         j, i = int(row / 2), int(column / 2)
         box = (slice(max(0, j - 4), j + 5), slice(max(0, i - 4), i + 5))

@@ -37,9 +37,9 @@ class Recipe:
 
     view_exams: int = 140
     window_exams: int = 140
-    mass_steps: tuple[int, int] = (800, 800)
+    mass_steps: tuple[int, int] = (800, 500)
     speck_steps: int = 600
-    judge_steps: int = 1000
+    judge_steps: int = 700
 
     def scaled(self, by: float) -> Recipe:
         """Return a recipe `by` times as long."""
