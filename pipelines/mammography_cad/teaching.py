@@ -184,12 +184,14 @@ class Judged:
 
 
 def target_of(known: Known | None, lists: Mapping[str, tuple[str, ...]], *, told: bool = True) -> NDArray[np.float32]:
-    """Return the target of a candidate on the lesion `known`, or on none; `told`: what it is, is known too."""
+    """Return the target of a candidate on the lesion `known`, or on none; `told`: its words are known too."""
     target = np.full(2 + len(lists), -1, dtype=np.float32)
     target[0] = known is not None
-    if known is None or not told:
+    if known is None:
         return target
     target[1] = known.malignant
+    if not told:
+        return target
     for place, (name, words) in enumerate(lists.items(), start=2):
         word = getattr(known, name)
         target[place] = words.index(word) if word in words else -1
