@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,10 +37,11 @@ def mine(finder: Finder, looks: Sequence[tuple[Place, Look]]) -> int:
 def lesion_at(place: tuple[float, float], index: NDArray[np.uint8], known: Sequence[Known]) -> Known | None:
     """Return the mass, distortion or asymmetry at a place of the middle grid, or None."""
     j, i = (min(max(0, round(p)), n - 1) for p, n in zip(place, index.shape, strict=True))
-    inside = known[index[j, i] - 1] if index[j, i] else None
+    number = int(index[j, i])
+    inside = known[number - 1] if number else None
     if inside is not None and inside.kind != "calcifications":
         return inside
-    near = [k for k in known if k.kind != "calcifications" and np.hypot(*np.subtract(place, k.centre)) < k.radius]
+    near = [k for k in known if k.kind != "calcifications" and math.dist(place, k.centre) < k.radius]
     return near[0] if near else None
 
 
@@ -80,6 +82,6 @@ def _cluster_of(group: Specks, example: Example) -> tuple[Known | None, bool]:
     shares = {n: float((labels == n).mean()) for n in names[1:]}
     best = max(shares, key=shares.__getitem__, default=0)
     share = shares.get(best, 0.0)
-    if share >= 0.5:
+    if share >= 0.4:
         return example.known[best - 1], True
     return None, share < 0.15

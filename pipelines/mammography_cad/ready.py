@@ -69,7 +69,7 @@ def real_images(folder: Path, *, left_out: bool) -> list[RealImage]:
             continue
         stored = np.asarray(Image.open(path).convert("L"), dtype=np.float32)
         marked = np.asarray(Image.open(folder / "masks" / f"{path.stem}.png").convert("RGB")) > 127
-        mask, malignant = _lesions(marked.any(axis=-1)), bool(marked[..., 0].any())
+        mask, malignant = _lesions(np.asarray(marked.any(axis=-1))), bool(marked[..., 0].any())
         array = normalised(stored, np.zeros(stored.shape, dtype=np.bool_), darker=False)
         name = path.stem.removeprefix("flipped_")
         found.append(RealImage(name, number, array, mask, malignant, view == "MLO"))
