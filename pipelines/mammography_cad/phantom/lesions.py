@@ -83,7 +83,7 @@ def contour(mass: Mass) -> NDArray[np.float64]:
     if mass.shape == "oval" and rng.random() < 0.45:
         radius = radius + _waves(rng, theta, (2, 3), 0.08)
     if mass.shape == "irregular" or not mass.shape:
-        radius = radius + _waves(rng, theta, (2, 3, 4, 5, 6, 7, 9), 0.085)
+        radius = radius + _waves(rng, theta, (2, 3, 4, 5, 6, 7, 9), 0.22, 0.8)
     if mass.margin == "microlobulated":
         lobes = rng.integers(9, 16)
         radius = radius + rng.uniform(0.09, 0.15) * np.abs(
@@ -93,9 +93,10 @@ def contour(mass: Mass) -> NDArray[np.float64]:
 
 
 def _waves(
-    rng: np.random.Generator, theta: NDArray[np.float64], orders: tuple[int, ...], size: float
+    rng: np.random.Generator, theta: NDArray[np.float64], orders: tuple[int, ...], size: float, fall: float = 0.0
 ) -> NDArray[np.float64]:
-    waves = [rng.normal(0, size) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) for k in orders]
+    """Return the sum of waves around the contour, that of order k of deviation size / k^fall."""
+    waves = [rng.normal(0, size / k**fall) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) for k in orders]
     return np.asarray(np.sum(waves, axis=0))
 
 

@@ -46,14 +46,14 @@ def ligaments(seed: int, outline: Outline, strength: float) -> list[Line]:
     rng = np.random.default_rng([seed, 65])
     v, u = outline.nipple
     found = []
-    for _ in range(int(130 * strength)):
+    for k in range(int(200 * strength)):
+        fine = k % 2 == 1
         start = (v + rng.uniform(-1.2, 1.1) * outline.body.half_height_mm, rng.uniform(0, 1) * u)
         angle = np.arctan2(v - start[0], u + 20 - start[1]) + rng.normal(0, 0.5)
-        points = wandering(rng, start, angle, rng.uniform(10, 55), 0.12)
+        points = wandering(rng, start, angle, rng.uniform(10, 55), 0.06 if fine else 0.12)
         fade = np.sin(np.linspace(0.1, np.pi - 0.1, len(points)))
-        found.append(
-            Line(points, float(rng.choice((0.4, 0.65, 1.0), p=(0.15, 0.4, 0.45))), fade * rng.uniform(0.2, 0.9))
-        )
+        width = 0.4 if fine else float(rng.choice((0.4, 0.65, 1.0), p=(0.15, 0.4, 0.45)))
+        found.append(Line(points, width, fade * (rng.uniform(0.5, 1.8) if fine else rng.uniform(0.2, 0.9))))
     return found
 
 

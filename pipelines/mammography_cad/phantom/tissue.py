@@ -157,4 +157,4 @@ def _muscle(rng: np.random.Generator, outline: Outline, grid: Grid, thickness: A
     ends = np.clip(0.45 + 0.55 * (1 - grid.v / length), 0.3, 1)
     amount = np.minimum((rng.uniform(2.5, 9) + rng.uniform(0.1, 0.3) * np.maximum(depth, 0)) * ends, 0.6 * thickness)
     border = expit(depth / rng.uniform(0.6, 2.0))
-    return np.asarray((amount + rng.uniform(0.15, 0.7) * fibres) * border, dtype=np.float32)
+    return np.asarray((amount + rng.uniform(0.1, 0.45) * fibres) * border, dtype=np.float32)
