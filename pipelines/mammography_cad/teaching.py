@@ -43,9 +43,10 @@ class Place:
     def of(cls, ready: Ready, *, real: bool) -> Place:
         """Return what is cut from of a view; calcifications are no lesions here."""
         kept = [n for n, one in enumerate(ready.known, start=1) if one.kind != "calcifications"]
-        index = np.where(np.isin(ready.index, kept), ready.index, 0).astype(np.uint8)
+        renamed = np.zeros(len(ready.known) + 1, dtype=np.uint8)
+        renamed[kept] = np.arange(1, len(kept) + 1)
         known = tuple(ready.known[n - 1] for n in kept)
-        return cls(ready.name, ready.look.middle.astype(np.float16), index, known, real)
+        return cls(ready.name, ready.look.middle.astype(np.float16), renamed[ready.index], known, real)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
