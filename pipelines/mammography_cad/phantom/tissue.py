@@ -52,7 +52,7 @@ class Parenchyma:
 
 def random_parenchyma(rng: np.random.Generator, depth_mm: float, density_class: str | None) -> Parenchyma:
     """Return a random breast tissue, of a density class when one is given."""
-    name = density_class or str(rng.choice(DENSITY_CLASSES, p=(0.12, 0.4, 0.36, 0.12)))
+    name = density_class or str(rng.choice(DENSITY_CLASSES, p=(0.2, 0.3, 0.3, 0.2)))
     return Parenchyma(
         density_class=name,
         share=float(rng.uniform(*_SHARES[name])),
