@@ -59,14 +59,10 @@ def one_exam(weights: Path, seed: int) -> ReadExam:
     """Return how the pipeline reads the generated exam of a seed."""
     torch.set_num_threads(1)
     cad = MammographyCAD(load_networks(weights))
-    views, lesions, truths = [], [], dict[str, tuple[PhantomLesion, ...]]()
-    for made in exam(seed, spacing_mm=STEP_MM):
-        array = normalised(made.array, np.zeros(made.array.shape, dtype=np.bool_), darker=False)
-        side, view = made.name.split()
-        views.append(View(made.name, side, view, array, made.spacing_mm, False, None, None))  # type: ignore[arg-type]
-        truths[made.name] = made.lesions
-        lesions += [_lesion(f"{seed} {made.name}", one) for one in made.lesions]
-    reads = [read_view(view, cad.networks) for view in views]
+    made = generated_views(seed)
+    truths = {view.name: found for view, found in made}
+    lesions = [_lesion(f"{seed} {view.name}", one) for view, found in made for one in found]
+    reads = [read_view(view, cad.networks) for view, _ in made]
     marks = {read.view.name: kept(read.marks, EVERYTHING) for read in reads}
     scored = tuple(_scored(f"{seed} {name}", mark) for name, found in marks.items() for mark in found)
     best = {f"{seed} {name}": max((m.probability for m in found), default=0.0) for name, found in marks.items()}
@@ -74,6 +70,17 @@ def one_exam(weights: Path, seed: int) -> ReadExam:
     shown = sum(len(kept(read.marks, SHIPPED)) for read in reads)
     print(f"exam {seed}: {len(lesions)} lesions, {shown} marks kept", file=sys.stderr, flush=True)  # noqa: T201
     return ReadExam(Read(str(seed), best, max(best.values()), scored), tuple(lesions), words, shown)
+
+
+def generated_views(seed: int) -> list[tuple[View, tuple[PhantomLesion, ...]]]:
+    """Return the views of a generated exam at full resolution, each with its lesions."""
+    found = []
+    for made in exam(seed, spacing_mm=STEP_MM):
+        array = normalised(made.array, np.zeros(made.array.shape, dtype=np.bool_), darker=False)
+        side, name = made.name.split()
+        view = View(made.name, side, name, array, made.spacing_mm, False, None, None)  # type: ignore[arg-type]
+        found.append((view, made.lesions))
+    return found
 
 
 def _lesion(image: str, one: PhantomLesion) -> Lesion:
@@ -131,10 +138,7 @@ def real(weights: Path, folder: Path, pictures: Path | None) -> dict[str, Any]:
     cad = MammographyCAD(load_networks(weights))
     rows = {}
     for image in real_images(folder, left_out=True):
-        view = "MLO" if image.oblique else "CC"
-        side = image.name.split("_")[1]
-        given = View(f"{side} {view}", side, view, image.array, None, False, None, None)  # type: ignore[arg-type]
-        read = read_view(given, cad.networks)
+        read = read_view(real_view(image), cad.networks)
         rows[image.name] = _of_image(image, read)
         if pictures:
             _draw(image, kept(read.marks, EVERYTHING)[:MARKS_OF_AN_IMAGE], pictures / f"{image.name}.png")
@@ -148,6 +152,12 @@ def real(weights: Path, folder: Path, pictures: Path | None) -> dict[str, Any]:
         "images_found": sum(row["found"] > 0 for row in rows.values()),
         "marks_on_images_without_mask": sum(row["kept"] for row in unmarked) / max(1, len(unmarked)),
     }
+
+
+def real_view(image: RealImage) -> View:
+    """Return a real image as a view; its pixel spacing is not known."""
+    name, side = "MLO" if image.oblique else "CC", image.name.split("_")[1]
+    return View(f"{side} {name}", side, name, image.array, None, False, None, None)  # type: ignore[arg-type]
 
 
 def _of_image(image: RealImage, read: ReadView) -> dict[str, Any]:
