@@ -23,7 +23,7 @@ _MALIGNANT = dict(zip(MORPHOLOGIES, (0.05, 0.22, 0.14, 0.4, 0.8), strict=True))
 _SHIFT = dict(zip(DISTRIBUTIONS, (0.0, 0.2, 0.18, -0.06, -0.1), strict=True))
 _SIZE_MM = {
     "punctate": (0.22, 0.48),
-    "amorphous": (0.15, 0.32),
+    "amorphous": (0.2, 0.36),
     "coarse heterogeneous": (0.5, 1.1),
     "fine pleomorphic": (0.2, 0.5),
     "fine linear branching": (0.18, 0.4),
@@ -82,7 +82,7 @@ def grains(cluster: Cluster) -> Grains:
         rng.uniform(2.0, 5.0, n) if linear else rng.uniform(1.0, 1.25 if cluster.morphology == "punctate" else 2.2, n)
     )
     angle = along + rng.normal(0, 0.35, n) if linear else rng.uniform(0, np.pi, n)
-    strength = {"amorphous": 2.6, "punctate": 7.0, "coarse heterogeneous": 11.0}.get(cluster.morphology, 9.0)
+    strength = {"amorphous": 4.0, "punctate": 7.0, "coarse heterogeneous": 11.0}.get(cluster.morphology, 9.0)
     uneven = rng.uniform(0.85, 1.15, n) if cluster.morphology == "punctate" else rng.uniform(0.5, 1.5, n)
     return Grains(places, size, aspect, angle, strength * uneven * np.sqrt(size / 0.35))
 
@@ -96,7 +96,7 @@ def _places(rng: np.random.Generator, cluster: Cluster) -> tuple[NDArray[np.floa
     crowd = {"grouped": (7, 28), "linear": (9, 26), "segmental": (20, 50), "regional": (24, 60)}.get(
         cluster.distribution, (50, 110)
     )
-    n = int(rng.integers(*crowd))
+    n = int(rng.integers(*crowd) * (1.6 if cluster.morphology == "amorphous" else 1))
     if cluster.morphology == "fine linear branching":
         return _along_ducts(rng, cluster, n)
     part = np.clip(rng.normal(0, 0.5, (n, 2)), -1, 1)

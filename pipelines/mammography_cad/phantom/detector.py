@@ -54,7 +54,7 @@ CURVES = ("linear", "sigmoid", "gamma")
 
 def random_detector(rng: np.random.Generator) -> Detector:
     """Return a random detector."""
-    return Detector(float(rng.uniform(0.03, 0.09)), float(rng.uniform(4e4, 1.6e5)), float(rng.uniform(3000, 14000)))
+    return Detector(float(rng.uniform(0.03, 0.09)), float(rng.uniform(6e4, 2e5)), float(rng.uniform(3000, 14000)))
 
 
 def random_look(rng: np.random.Generator) -> Look:
@@ -62,7 +62,7 @@ def random_look(rng: np.random.Generator) -> Look:
     fat = float(rng.choice((rng.uniform(0.1, 0.3), rng.uniform(0.3, 0.65)), p=(0.75, 0.25)))
     return Look(
         flatten=float(rng.uniform(0.82, 0.98)),
-        local=float(rng.uniform(0.2, 1.3)),
+        local=float(rng.uniform(0.1, 0.9)),
         curve=str(rng.choice(CURVES)),
         fat=fat,
         dense=float(rng.uniform(max(0.7, fat + 0.25), 0.95)),
@@ -104,8 +104,9 @@ def shown(
 def _curve(part: Array, look: Look) -> Array:
     """Return grey levels; `part` is 0 for fat and 1 for the densest gland."""
     span = look.dense - look.fat
+    part = np.where(part < 0, np.float32(0.5) * part, part)
     if look.curve == "sigmoid":
-        return np.asarray(look.fat + span * (expit(4.5 * (part - 0.5)) - 0.095) / 0.81, dtype=np.float32)
+        return np.asarray(look.fat + span * (expit(3.6 * (part - 0.5)) - 0.142) / 0.716, dtype=np.float32)
     if look.curve == "gamma":
         return np.asarray(look.fat + span * np.sign(part) * np.abs(part) ** 0.8, dtype=np.float32)
     return np.asarray(look.fat + span * part, dtype=np.float32)

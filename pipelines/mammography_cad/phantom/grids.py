@@ -57,7 +57,7 @@ class Grid:
         return Grid(self.step_mm, self.v_mm + j * self.step_mm, self.u_mm + i * self.step_mm, shape)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=48)
 def power_tile(index: int, beta: float) -> Array:
     """Return a periodic Gaussian field of power spectrum 1/f^beta, mean 0 and deviation 1, [TILE, TILE]."""
     f = _frequencies()

@@ -62,6 +62,9 @@ def draw(dense: Array, grid: Grid, lines: Sequence[Line]) -> None:
 
 def _splat(canvas: Array, grid: Grid, line: Line) -> None:
     """Lay the line on the canvas with weight 1 a point of length, shared among the four nearest points."""
+    reach = np.array([(grid.v_mm, grid.u_mm), (grid.v[-1, 0], grid.u[0, -1])])
+    if (line.points.max(axis=0) < reach[0]).any() or (line.points.min(axis=0) > reach[1]).any():
+        return
     n = len(line.points)
     length = float(np.linalg.norm(np.diff(line.points, axis=0), axis=1).sum()) / grid.step_mm
     m = max(2, int(2 * length))

@@ -24,6 +24,7 @@ class Body:
     thickness_mm: float
     nipple_radius_mm: float
     skin_mm: float
+    skin_shade: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +39,10 @@ class Outline:
         Its base on the skin line, mm.
     pectoral : (v, u), or None
         Where the muscle's border meets the chest wall (v) and the top edge of the image (u), mm.
+    sunk : float
+        How far the nipple's middle lies behind the skin line, radii: 1 does not stand out.
+    bent : float
+        How far the muscle's border bulges, widths.
     """
 
     inside_mm: Array
@@ -45,13 +50,15 @@ class Outline:
     nipple: tuple[float, float]
     pectoral: tuple[float, float] | None
     body: Body
+    sunk: float
+    bent: float
 
     def inside(self, grid: Grid) -> Array:
         """Return the distance to the skin in mm over `grid`, nipple included."""
         base = resampled(self.inside_mm, self.grid, grid)
         v, u = self.nipple
         radius = self.body.nipple_radius_mm
-        knob = radius - np.hypot(grid.v - v, grid.u - (u - 0.5 * radius))
+        knob = radius - np.hypot(grid.v - v, grid.u - (u - self.sunk * radius))
         return np.asarray(np.maximum(base, np.minimum(knob, 2.0)), dtype=np.float32)
 
     def thickness(self, inside: Array) -> Array:
@@ -69,20 +76,21 @@ class Outline:
         if self.pectoral is None:
             return np.full(grid.shape, -1e3, dtype=np.float32)
         length, width = self.pectoral
-        border = width * (1 - grid.v / length) + 0.06 * width * np.sin(np.pi * np.clip(grid.v / length, 0, 1))
+        border = width * (1 - grid.v / length) + self.bent * width * np.sin(np.pi * np.clip(grid.v / length, 0, 1))
         slope = np.cos(np.arctan2(width, length))
         return np.asarray((border - grid.u) * slope, dtype=np.float32)
 
 
 def random_body(rng: np.random.Generator) -> Body:
     """Return a random breast."""
-    depth = float(np.clip(rng.normal(85, 22), 45, 140))
+    depth = float(np.clip(rng.normal(90, 24), 42, 150))
     return Body(
         depth_mm=depth,
-        half_height_mm=float(np.clip(0.62 * depth + rng.normal(32, 8), 55, 112)),
+        half_height_mm=float(np.clip(0.66 * depth + rng.normal(38, 11), 55, 145)),
         thickness_mm=float(np.clip(0.35 * depth + rng.normal(26, 8), 28, 90)),
         nipple_radius_mm=float(rng.uniform(3.0, 6.0)),
         skin_mm=float(rng.uniform(1.0, 2.2)),
+        skin_shade=float(rng.uniform(0.08, 0.4)),
     )
 
 
@@ -94,13 +102,21 @@ def view_outline(rng: np.random.Generator, body: Body, view: str, field_mm: tupl
         nipple_v, edge = _cc_edge(rng, body, field_mm, v)
     else:
         nipple_v, edge = _mlo_edge(rng, body, field_mm, v)
-    edge = edge + 0.5 * isotropic(rng, grid, 3.5, 3.0)[:, 0]
+    edge = edge + rng.uniform(0.4, 1.8) * isotropic(rng, grid, 3.6, 3.0)[:, 0]
     breast = grid.u < np.minimum(edge, 0.94 * field_mm[1])[:, None]
     distance = ndimage.distance_transform_edt(breast) - ndimage.distance_transform_edt(~breast)
     inside = np.asarray(ndimage.gaussian_filter(distance * _STEP_MM, 1.5), dtype=np.float32)
     row = int((nipple_v + _BEYOND_MM) / _STEP_MM)
     on_skin = float(grid.u[0][np.flatnonzero(inside[row] > 0)[-1]])
-    return Outline(inside, grid, (nipple_v, on_skin), _muscle(rng, view, body, field_mm), body)
+    return Outline(
+        inside,
+        grid,
+        (nipple_v, on_skin),
+        _muscle(rng, view, body, field_mm),
+        body,
+        float(rng.uniform(-0.4, 1.0)),
+        float(rng.uniform(-0.05, 0.2)),
+    )
 
 
 _Edge = tuple[float, NDArray[np.float64]]
@@ -108,18 +124,21 @@ _Edge = tuple[float, NDArray[np.float64]]
 
 def _cc_edge(rng: np.random.Generator, body: Body, field_mm: tuple[float, float], v: NDArray[np.float64]) -> _Edge:
     middle = field_mm[0] / 2 + rng.normal(0, 6)
-    nipple = middle + rng.normal(0, 5)
-    return nipple, _bulge(v, middle, body.half_height_mm, body.half_height_mm, body.depth_mm, rng.uniform(2.0, 2.6))
+    up, low = body.half_height_mm * rng.uniform(0.82, 1.12, 2)
+    nipple = middle + rng.normal(0, 0.08 * body.half_height_mm)
+    slant = rng.normal(0, 0.05) * (v - middle) * (np.abs(v - middle) < body.half_height_mm)
+    return nipple, _bulge(v, middle, up, low, body.depth_mm, rng.uniform(1.9, 3.0)) + slant
 
 
 def _mlo_edge(rng: np.random.Generator, body: Body, field_mm: tuple[float, float], v: NDArray[np.float64]) -> _Edge:
     """Return the nipple's v and u of the skin by v: the breast, the fold of the armpit above, the belly below."""
     nipple = field_mm[0] * rng.uniform(0.52, 0.64)
-    low = min(0.8 * body.half_height_mm, 0.93 * field_mm[0] - nipple)
+    low = min(rng.uniform(0.65, 0.9) * body.half_height_mm, rng.uniform(0.9, 1.02) * field_mm[0] - nipple)
     breast = _bulge(v, nipple, 1.25 * body.half_height_mm, low, body.depth_mm, rng.uniform(1.8, 2.2))
     armpit = body.depth_mm * rng.uniform(0.35, 0.7) + 0.12 * (nipple - v - 100)
     armpit = armpit * expit((nipple - v) / 12)
-    belly = rng.uniform(2, 22) * expit((v - nipple - low + 3) / 4) - 6
+    below = v - nipple - low + 3
+    belly = (rng.uniform(-6, 22) + rng.uniform(-0.1, 0.5) * np.clip(below, 0, 60)) * expit(below / 4) - 6
     soft = 5.0
     return nipple, soft * np.logaddexp(np.logaddexp(breast / soft, armpit / soft), belly / soft)
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from pipelines.mammography_cad.phantom.calcifications import Cluster, Grains, random_cluster
 from pipelines.mammography_cad.phantom.detector import random_detector, random_look
 from pipelines.mammography_cad.phantom.grids import Grid
 from pipelines.mammography_cad.phantom.lesions import Mass, random_mass
+from pipelines.mammography_cad.phantom.markers import random_marker
 from pipelines.mammography_cad.phantom.outline import Outline, random_body, view_outline
 from pipelines.mammography_cad.phantom.scene import Scene, at
-from pipelines.mammography_cad.phantom.tissue import random_parenchyma, vessels
+from pipelines.mammography_cad.phantom.strands import vessels
+from pipelines.mammography_cad.phantom.tissue import random_parenchyma
 
 VIEWS = ("R CC", "L CC", "R MLO", "L MLO")
 _Lesion = Mass | Cluster
 
 
-def scenes(seed: int, field_mm: tuple[float, float], lesions: int | None, density: str | None) -> tuple[Scene, ...]:
-    """Return the four views of an exam, before they are drawn, in hanging order."""
+@lru_cache(maxsize=16)
+def scenes(
+    seed: int,
+    field_mm: tuple[float, float],
+    lesions: int | None,
+    density: str | None,
+    views: tuple[str, ...] = VIEWS,
+) -> tuple[Scene, ...]:
+    """Return views of an exam, before they are drawn, in hanging order; each is the same whichever others are asked."""
     rng = np.random.default_rng([seed, 41])
     body = random_body(rng)
     tissue = random_parenchyma(rng, body.depth_mm, density)
@@ -27,6 +38,8 @@ def scenes(seed: int, field_mm: tuple[float, float], lesions: int | None, densit
     far = [float(rng.uniform(0.2, 0.85)) for _ in wanted]
     found = []
     for k, name in enumerate(VIEWS):
+        if name not in views:
+            continue
         own = np.random.default_rng([seed, 42, k])
         outline = view_outline(own, body, name[2:], field_mm)
         placed: list[_Lesion] = []
@@ -35,8 +48,10 @@ def scenes(seed: int, field_mm: tuple[float, float], lesions: int | None, densit
                 placed += _placed(own, lesion, part * body.depth_mm, outline, placed)
         seed_of = int(own.integers(2**31))
         harmless, spots = _nodes(own, outline), _harmless_spots(own, outline, seed_of)
-        scene = Scene(name, seed_of, field_mm, outline, tissue, tuple(placed), harmless, spots, detector, look)
-        found.append(scene)
+        marker = random_marker(np.random.default_rng([seed, 43]), name, field_mm, body.depth_mm)
+        found.append(
+            Scene(name, seed_of, field_mm, outline, tissue, tuple(placed), harmless, spots, detector, look, marker)
+        )
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from pipelines.mammography_cad.phantom.calcifications import Cluster, Grains
 from pipelines.mammography_cad.phantom.detector import MU_FAT, MU_GLAND_MORE, Detector, Look, raw, shown
 from pipelines.mammography_cad.phantom.grids import Array, Grid, isotropic, resampled
 from pipelines.mammography_cad.phantom.lesions import Mass
+from pipelines.mammography_cad.phantom.markers import Marker, cover
 from pipelines.mammography_cad.phantom.outline import Outline
 from pipelines.mammography_cad.phantom.tissue import Parenchyma, dense_tissue
 
@@ -35,6 +37,7 @@ class Scene:
     spots: tuple[Grains, ...]
     detector: Detector
     look: Look
+    marker: Marker | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +49,7 @@ class Frame:
     scale: tuple[float, float]
 
 
+@lru_cache(maxsize=32)
 def frame(scene: Scene) -> Frame:
     """Return what windows of the scene share."""
     shape = tuple(int(np.ceil(f / _SLOW_STEP_MM)) + 1 for f in scene.field_mm)
@@ -69,11 +73,23 @@ def _tissue(scene: Scene, grid: Grid) -> tuple[Array, Array]:
     """Return mm of gland with masses, and the thickness, over the grid."""
     inside = scene.outline.inside(grid)
     thickness = scene.outline.thickness(inside)
-    dense = dense_tissue(scene.seed, scene.outline, scene.tissue, grid, inside, thickness)
+    dense = np.zeros(grid.shape, dtype=np.float32)
+    box = _breast_box(thickness)
+    if box is None:
+        return dense, thickness
+    dense[box] = dense_tissue(scene.seed, scene.outline, scene.tissue, grid.part(box), inside[box], thickness[box])
     for item in (*scene.harmless, *scene.lesions):
         if isinstance(item, Mass):
             lesions.add(dense, grid, item, scene.outline.body.thickness_mm)
     return np.where(thickness > 0, dense, 0).astype(np.float32), thickness
+
+
+def _breast_box(thickness: Array) -> tuple[slice, slice] | None:
+    """Return the smallest part of the grid that holds all of the breast on it."""
+    rows, columns = (np.flatnonzero((thickness > 0).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def render(scene: Scene, grid: Grid, shared: Frame, *, for_processing: bool) -> Array:
@@ -86,11 +102,13 @@ def render(scene: Scene, grid: Grid, shared: Frame, *, for_processing: bool) -> 
         calcifications.draw(dense, grid, spots)
     rng = np.random.default_rng([scene.seed, 91, int(grid.v_mm * 100) + 10**6, int(grid.u_mm * 100) + 10**6])
     values = raw(rng, dense, thickness, scene.detector, grid.step_mm)
+    lead = cover(scene.marker, grid) if scene.marker else None
     if for_processing:
-        return values
+        return values if lead is None else values * (1 - np.float32(0.95) * lead)
     slow = resampled(shared.slow, shared.grid, grid)
     image = shown(values, scene.detector, scene.look, MU_FAT * thickness, slow, shared.scale)
-    return np.asarray(np.where(thickness > 0, image, scene.look.air), dtype=np.float32)
+    image = np.where(thickness > 0, image, scene.look.air).astype(np.float32)
+    return image if lead is None else np.maximum(image, lead)
 
 
 def _fine(scene: Scene, grid: Grid) -> tuple[Array, Array]:
