@@ -1,18 +1,18 @@
-"""The bright frame round a scanned film or a collimated image: lines at the edge of one bright grey, no tissue."""
+"""The frame round a scanned film or a collimated image: lines at its edge of one bright or one dark grey, no tissue."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-BRIGHT = 0.9
-"""Part of the image's range above which a pixel of a frame lies."""
+BRIGHT, DARK = 0.9, 0.01
+"""Parts of the image's range above and below which pixels of a frame lie; the air of film is brighter than black."""
 SOLID = 0.8
-"""Part of a line's pixels that must be so bright: tissue is not, along a whole side of an image."""
+"""Part of a line's pixels that must be so: tissue is not, along a whole side of an image."""
 DEEPEST = 0.15
-"""Of the image's size: how far from its edge a frame ends at the latest."""
+"""Of the image's size: how far from its edge a frame ends at the latest; what is alike farther in is air."""
 BLUR = 2
-"""Lines beside the frame that are grey from scanning and go with it."""
+"""Lines beside a bright frame that are grey from scanning and go with it."""
 
 
 def frame(image: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -27,14 +27,17 @@ def frame(image: NDArray[np.float32]) -> NDArray[np.bool_]:
     low, high = float(image.min()), float(image.max())
     if not high > low:
         return found
-    bright = image > low + BRIGHT * (high - low)
     for turns in range(4):
-        depth = _depth(np.rot90(bright, turns))
+        depth = _depth(np.rot90(image, turns), low, high - low)
         np.rot90(found, turns)[:depth] = True
     return found
 
 
-def _depth(bright: NDArray[np.bool_]) -> int:
-    """Return how many rows from the top are frame, whatever narrow dark line lies outside it."""
-    rows = bright[: max(1, int(DEEPEST * bright.shape[0]))].mean(axis=1) > SOLID
-    return int(np.flatnonzero(rows)[-1]) + 1 + BLUR if rows.any() and not rows.all() else 0
+def _depth(image: NDArray[np.float32], low: float, span: float) -> int:
+    """Return how many rows from the top are frame: to the last bright one, and dark ones that go on from there."""
+    rows = image[: max(1, int(DEEPEST * image.shape[0]))]
+    bright = (rows > low + BRIGHT * span).mean(axis=1) > SOLID
+    dark = (rows <= low + DARK * span).mean(axis=1) > SOLID
+    depth = int(np.flatnonzero(bright)[-1]) + 1 + BLUR if bright.any() else 0
+    depth += int(np.argmin(np.append(dark[depth:], False)))
+    return depth if depth < len(rows) else 0

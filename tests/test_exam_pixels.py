@@ -143,7 +143,7 @@ MASS = (100, 60, 6)
 
 def film(border: str) -> NDArray[np.uint8]:
     """Return a scanned film of a left breast with a mass: noise, a white label beside the breast, a border."""
-    noise = np.random.default_rng(1).normal(12, 2, (250, 190))
+    noise = np.random.default_rng(1).normal(12, 0.7, (250, 190))
     film = np.clip(noise + exams.breast("L CC", (MASS,)) / 20, 0, 255).astype(np.uint8)
     film[10:40, 140:180] = 250
     film[18:22, 145:175] = 20
@@ -171,15 +171,17 @@ def test_side_and_view_are_read_from_the_pixels_and_that_is_said(name: str, tmp_
 
 
 def view(name: str) -> Grey:
-    """Return a breast that closes above and below, or one with muscle that runs out at the top."""
+    """Return a breast of gland in fat that closes above and below, or one with muscle that runs out at the top."""
     array = exams.breast(name)
+    rows, columns = array.shape
+    j, i = np.mgrid[0:rows, 0:columns]
+    from_wall = (columns - 1 - i if name[0] == "R" else i) / columns
+    gland = np.exp(-(((j / rows - 0.5) / 0.25) ** 2) - ((from_wall - 0.45) / 0.2) ** 2)
+    array = np.where(array > exams.AIR, 1200 + 1000 * gland, exams.AIR)
     if name.endswith("MLO"):
-        rows, columns = array.shape
-        j, i = np.mgrid[0:rows, 0:columns]
-        from_wall = columns - 1 - i if name[0] == "R" else i
-        array[(j < rows / 2) & (from_wall < 0.45 * columns)] = 1500
-        array[from_wall / (0.4 * columns) + j / (0.6 * rows) < 1] = 3200
-    return array
+        array[(j < rows / 2) & (from_wall < 0.45)] = 1500
+        array[from_wall / 0.4 + j / (0.6 * rows) < 1] = 3200
+    return array.astype(np.uint16)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,10 @@ def check(report: Report, name: str) -> None:
 
 def test_a_view_that_is_not_certain_is_left_out_and_the_rest_analysed(tmp_path: Path) -> None:
     exams.write_exam(tmp_path / "study", ("L CC",))
-    half = view("L MLO")
-    exams.write_view(tmp_path / "study", "L MLO", half, **NAMELESS, PatientOrientation=None)
+    array = view("L CC")
+    array[130:, :85] = 1500  # runs out at the bottom, and no muscle is seen
+    exams.write_view(tmp_path / "study", "L MLO", array, **NAMELESS, PatientOrientation=None)
     report = analysed(tmp_path)
-    assert any("an image that names no side and view was left out" in remark for remark in report.result.remarks)
+    told = "an image that names no side and view was left out: its header names no view, and whether it is CC or MLO is"
+    assert any(remark.startswith(told) for remark in report.result.remarks)
+    assert "the exam lacks R CC, R MLO, L MLO" in report.result.remarks

@@ -15,7 +15,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
-from pacsai.organs.breast import ROWS, Array, Breast, NotOneBreastError, one_breast, reduced
+from pacsai.organs.breast import Array, Breast, NotOneBreastError, one_breast
 from pacsai.organs.pectoral import CERTAIN, corners
 from pacsai.study import mammogram
 from pacsai.study.header import values
@@ -27,6 +27,8 @@ OPEN_TOP = 0.3
 """Least depth at which an MLO view runs out of the picture into the axilla."""
 MIDDLE = (0.35, 0.65)
 """Where from top to bottom the farthest point of a CC view lies."""
+RIM = 12
+"""How far from the outline, on the coarse grid, two images of one exposure are compared."""
 NO_VIEW = "its header names no view, and whether it is CC or MLO is not certain from the pixels"
 UPSIDE_DOWN = "its header names no side, and the picture is upside down, so that the pixels do not tell it"
 OTHER_WAY = "its header names no side, and Patient Orientation does not fit what the pixels show"
@@ -78,22 +80,30 @@ def look(array: Array, header: Dataset) -> Seen:
 def coincide(one: Array, other: Array) -> bool:
     """Tell whether two images of one exposure show every place at the same pixel, neither flipped nor moved.
 
-    By phase correlation of their fine structure on the coarse grid; a move of less than one of its pixels is not seen.
+    By correlation of their fine structure on the coarse grid, away from skin and chest wall, which look alike in many
+    places; a move of less than one pixel of that grid is not seen.
     """
     if one.shape != other.shape:
         return False
-    spectra = [np.fft.rfft2(_fine(array)) for array in (one, other)]
+    try:
+        spectra = [np.fft.rfft2(_fine(array)) for array in (one, other)]
+    except NotOneBreastError:
+        return False
     cross = spectra[0] * np.conj(spectra[1])
-    peaks = np.fft.irfft2(cross / (np.abs(cross) + 1e-9 * np.abs(cross).max() + 1e-30))
+    peaks = np.fft.irfft2(cross / np.sqrt(np.abs(cross) + 1e-30))  # between plain and phase correlation
     moved = np.unravel_index(int(peaks.argmax()), peaks.shape)
     return all(min(m, n - m) <= 1 for m, n in zip(moved, peaks.shape, strict=True))
 
 
 def _fine(array: Array) -> Array:
-    """Return the coarse grid's fine structure, of even size."""
-    image = reduced(array, max(1, array.shape[0] // ROWS))
-    image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-    return np.asarray(ndimage.gaussian_filter(image, 1) - ndimage.gaussian_filter(image, 3), dtype=np.float32)
+    """Return the fine structure within the breast on the coarse grid, of even size."""
+    breast = one_breast(array)
+    bands = ndimage.gaussian_filter(breast.image, 1) - ndimage.gaussian_filter(breast.image, 4)
+    inner = ndimage.binary_erosion(breast.body, iterations=RIM)
+    soft = ndimage.gaussian_filter(inner.astype(np.float32), 2)
+    found = bands / max(1e-6, float(bands[inner].std() if inner.any() else 1)) * soft
+    found = np.clip(found, -3, 3)[: found.shape[0] // 2 * 2, : found.shape[1] // 2 * 2]
+    return np.asarray(found if breast.wall_is_left else found[:, ::-1], dtype=np.float32)
 
 
 def _view(breast: Breast, upper: float, lower: float) -> str:
