@@ -127,7 +127,11 @@ def test_a_missing_view_is_told_and_the_others_are_analysed(order: Order, tmp_pa
 
 def test_without_pixel_spacing_no_size_is_told_and_that_is_said(order: Order, tmp_path: Path) -> None:
     report = analyse_study(exams.write_exam(tmp_path / "study", spacing_mm=None), order)
-    assert "L CC: its pixel spacing is not told, so sizes are not given in mm" in report.result.remarks
+    told = "L CC: its pixel spacing is not told, so sizes are not given in mm"
+    assert told in report.result.remarks
+    for name in ("sr", "cadsr"):
+        assert told in str(dcmread(order.folder / f"{name}.dcm"))
+    assert " mm" not in str(dcmread(order.folder / "sr.dcm")).replace(told, "").replace("given in mm", "")
     assert not any("long_axis_mm" in finding for finding in report.as_json()["findings"])
     assert "Long axis" not in str(dcmread(order.folder / "cadsr.dcm"))
     assert not any(one.problems for one in report.objects)

@@ -22,7 +22,6 @@ from tests.objects.samples import NOW
 from tests.objects.tools import dciodvfy, dsrdump, saved
 from tests.services import orthanc
 
-PIPELINE = Path(__file__).parents[1] / "pipelines" / "mammography_cad"
 SEED, SPACING_MM = 3, 0.14
 
 
@@ -46,7 +45,7 @@ def test_a_generated_exam_ends_in_every_object_in_the_archive(tmp_path: Path) ->
         config = write_site(
             tmp_path,
             archive={"kind": "dimse", "ae_title": archive.ae_title, "host": "127.0.0.1", "port": archive.dicom_port},
-            pipelines={"mammography_cad": {"folder": str(PIPELINE), "results": results}},
+            pipelines={"mammography_cad": {"results": results}},
         )
         with serving(config) as node:
             sent = node.store(tmp_path / "study")

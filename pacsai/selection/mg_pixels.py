@@ -29,6 +29,8 @@ MIDDLE = (0.35, 0.65)
 """Where from top to bottom the farthest point of a CC view lies."""
 RIM = 12
 """How far from the outline, on the coarse grid, two images of one exposure are compared."""
+CLEAR = 20
+"""Least height of the peak of their correlation, in deviations; the same picture measured from 57, others up to 8."""
 NO_VIEW = "its header names no view, and whether it is CC or MLO is not certain from the pixels"
 UPSIDE_DOWN = "its header names no side, and the picture is upside down, so that the pixels do not tell it"
 OTHER_WAY = "its header names no side, and Patient Orientation does not fit what the pixels show"
@@ -91,6 +93,8 @@ def coincide(one: Array, other: Array) -> bool:
         return False
     cross = spectra[0] * np.conj(spectra[1])
     peaks = np.fft.irfft2(cross / np.sqrt(np.abs(cross) + 1e-30))  # between plain and phase correlation
+    if peaks.max() < CLEAR * peaks.std():
+        return False
     moved = np.unravel_index(int(peaks.argmax()), peaks.shape)
     return all(min(m, n - m) <= 1 for m, n in zip(moved, peaks.shape, strict=True))
 
