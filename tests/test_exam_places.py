@@ -33,7 +33,7 @@ def stored(name: str, how: str) -> tuple[NDArray[np.uint16], list[exams.Dot]]:
     """Return a view as it is stored, and where its marks then are."""
     array, dots = exams.breast(name, (MASS, CLUSTER)), [MASS, CLUSTER]
     if how == "cropped":
-        return array[25:215, 10:165], [(row - 25, column - 10, half) for row, column, half in dots]
+        return np.ascontiguousarray(array[25:215, 10:]), [(row - 25, column - 10, half) for row, column, half in dots]
     rows, columns = array.shape
     if "across" in how:
         array, dots = array[:, ::-1], [(row, columns - 1 - column, half) for row, column, half in dots]
