@@ -73,9 +73,9 @@ def one_exam(weights: Path, seed: int) -> ReadExam:
 
 
 def generated_views(seed: int) -> list[tuple[View, tuple[PhantomLesion, ...]]]:
-    """Return the views of a generated exam at full resolution, each with its lesions."""
+    """Return the views of a generated exam at full resolution, each with its lesions: two of an odd seed, else none."""
     found = []
-    for made in exam(seed, spacing_mm=STEP_MM):
+    for made in exam(seed, spacing_mm=STEP_MM, lesions=2 * (seed % 2)):
         array = normalised(made.array, np.zeros(made.array.shape, dtype=np.bool_), darker=False)
         side, name = made.name.split()
         view = View(made.name, side, name, array, made.spacing_mm, False, None, None)  # type: ignore[arg-type]
