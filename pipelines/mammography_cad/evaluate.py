@@ -120,7 +120,11 @@ def generated(weights: Path, first: int, count: int, workers: int) -> dict[str, 
     """Return the figures of generated exams."""
     seeds = range(first, first + count)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(partial(one_exam, weights), seeds))
+        return summed(list(pool.map(partial(one_exam, weights), seeds)))
+
+
+def summed(rows: Sequence[ReadExam]) -> dict[str, Any]:
+    """Return the figures of exams together."""
     told = scores([row.read for row in rows], [lesion for row in rows for lesion in row.lesions])
     words = [word for row in rows for word in row.words]
     names = sorted({name for name, _, _ in words})
