@@ -103,7 +103,11 @@ def _words(marks: Sequence[Mark], lesions: Sequence[PhantomLesion]) -> list[tupl
             surest = max(on, key=lambda m: m.certainty)
             rows += [("kind", one.kind, surest.kind)] if masses else []
             lists = {**MASS_WORDS, **SPECK_WORDS}
-            rows += [(name, getattr(one, name), surest.words[name]) for name in lists if getattr(one, name, "")]
+            rows += [
+                (name, getattr(one, name), surest.words[name])
+                for name in lists
+                if name in surest.words and getattr(one, name)
+            ]
     return rows
 
 
