@@ -73,9 +73,9 @@ def one_exam(weights: Path, seed: int) -> ReadExam:
 
 
 def generated_views(seed: int) -> list[tuple[View, tuple[PhantomLesion, ...]]]:
-    """Return the views of a generated exam at full resolution, each with its lesions."""
+    """Return the views of a generated exam at full resolution, each with its lesions: two of an odd seed, else none."""
     found = []
-    for made in exam(seed, spacing_mm=STEP_MM):
+    for made in exam(seed, spacing_mm=STEP_MM, lesions=2 * (seed % 2)):
         array = normalised(made.array, np.zeros(made.array.shape, dtype=np.bool_), darker=False)
         side, name = made.name.split()
         view = View(made.name, side, name, array, made.spacing_mm, False, None, None)  # type: ignore[arg-type]
@@ -103,7 +103,11 @@ def _words(marks: Sequence[Mark], lesions: Sequence[PhantomLesion]) -> list[tupl
             surest = max(on, key=lambda m: m.certainty)
             rows += [("kind", one.kind, surest.kind)] if masses else []
             lists = {**MASS_WORDS, **SPECK_WORDS}
-            rows += [(name, getattr(one, name), surest.words[name]) for name in lists if getattr(one, name, "")]
+            rows += [
+                (name, getattr(one, name), surest.words[name])
+                for name in lists
+                if name in surest.words and getattr(one, name)
+            ]
     return rows
 
 
@@ -120,7 +124,11 @@ def generated(weights: Path, first: int, count: int, workers: int) -> dict[str, 
     """Return the figures of generated exams."""
     seeds = range(first, first + count)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(partial(one_exam, weights), seeds))
+        return summed(list(pool.map(partial(one_exam, weights), seeds)))
+
+
+def summed(rows: Sequence[ReadExam]) -> dict[str, Any]:
+    """Return the figures of exams together."""
     told = scores([row.read for row in rows], [lesion for row in rows for lesion in row.lesions])
     words = [word for row in rows for word in row.words]
     names = sorted({name for name, _, _ in words})
