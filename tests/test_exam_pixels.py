@@ -177,7 +177,7 @@ def view(name: str) -> Grey:
     j, i = np.mgrid[0:rows, 0:columns]
     from_wall = (columns - 1 - i if name[0] == "R" else i) / columns
     gland = np.exp(-(((j / rows - 0.5) / 0.25) ** 2) - ((from_wall - 0.45) / 0.2) ** 2)
-    array = np.where(array > exams.AIR, 900 + 500 * (1 - from_wall) + 1000 * gland, exams.AIR)
+    array = np.where(array > exams.AIR, 900 + 500 * from_wall + 1000 * gland, exams.AIR)
     if name.endswith("MLO"):
         array[(j < rows / 2) & (from_wall < 0.45)] = 1500
         array[from_wall / 0.4 + j / (0.6 * rows) < 1] = 3200
