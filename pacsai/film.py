@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 BRIGHT, DARK = 0.9, 0.01
 """Parts of the image's range above and below which pixels of a frame lie; the air of film is brighter than black."""
 SOLID = 0.8
-"""Part of a line that must be so bright: tissue is not, along a whole side of an image. A dark line is dark all along."""
+"""Part of a line that must be so bright: tissue is not, along a whole side of an image.
+
+A dark line is dark all along."""
 DEEPEST = 0.15
 """Of the image's size: how far from its edge a frame ends at the latest; what is alike farther in is air."""
 BLUR = 2
