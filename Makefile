@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv demo test check format fuzz bench bench-brain bench-ingest bench-registration follow soak evaluate train crash clean help
+.PHONY: venv demo test check format fuzz bench bench-brain bench-ingest bench-registration follow soak evaluate train train-mammography crash clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -49,9 +49,13 @@ soak: venv       ## 20 000 images from 8 senders that break off at random: nothi
 evaluate: venv   ## score the shipped weights on 40 held-out phantoms and on real data where it is (an hour)
 	$(BIN)/python -m pipelines.chest_ct_nodules.evaluate
 	$(BIN)/python -m pipelines.brain_lesions.evaluate --data '$(or $(DATA),../shared/data/mr/open-ms)'
+	$(BIN)/python -m pipelines.mammography_cad.evaluate $(if $(MAMMOGRAMS),--real '$(MAMMOGRAMS)')
 
 follow: venv     ## follow brain lesions on 10 generated pairs: new ones found, nothing called where nothing changed (half an hour)
 	$(BIN)/python -m pipelines.brain_lesions.pairs
+
+train-mammography: venv ## train the mammography networks (an hour on 2 cores); MAMMOGRAMS=folder of CDD-CESM
+	$(BIN)/python -m pipelines.mammography_cad.train --work mammography-training --out weights.safetensors $(if $(MAMMOGRAMS),--real '$(MAMMOGRAMS)')
 
 train: venv      ## train the weights anew (an hour on 2 cores); BACKGROUNDS=folder of prepared real chests
 	$(BIN)/python -m pipelines.chest_ct_nodules.train --out weights.safetensors $(if $(BACKGROUNDS),--backgrounds '$(BACKGROUNDS)')

@@ -78,6 +78,8 @@ class Finding:
         Short name a reader sees beside it, e.g. "Nodule 1".
     probability : float or None
         0 to 1, as calibrated as the model card says. None where there is none to tell: of what is gone, of a total.
+    certainty : float or None
+        That there is a finding at all, 0 to 1, where `probability` is that of cancer.
     centre_mm : (x, y, z)
         World position, LPS millimetres; `NOWHERE` for a finding on a view of an exam.
     on : Spot or None
@@ -100,6 +102,7 @@ class Finding:
     kind: Code
     label: str
     probability: float | None
+    certainty: float | None = None
     centre_mm: tuple[float, float, float] = NOWHERE
     on: Spot | None = None
     site: Code | None = None

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from pacsai.bodypart import recognise
 from pacsai.exam import Exam, View
-from pacsai.mammography import read_exam
 from pacsai.pipeline import Condition, Manifest
 from pacsai.selection import Candidate, Selection, select
 from pacsai.selection.mg_select import select_views
 from pacsai.selection.mr_select import select_sequences
 from pacsai.sequences import Sequences
+from pacsai.sighting import seen_exam
 from pacsai.study import Instance, Study
 from pacsai.volume import GeometryError, PixelError, Volume, read_volume
 
@@ -89,19 +89,22 @@ def chosen(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -
 def gather(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Images:
     """Return what the pipeline of `manifest` is given of `study` under the rules `accepts`, read into memory."""
     selection = chosen(study, manifest, accepts)
-    if selection.taken is None:
+    if selection.taken is None and not selection.unnamed:
         return Images(selection, None, selection.reason)
     try:
         if manifest.input == "images":
-            return _exam(selection)
+            return _exam(study, manifest, accepts)
+        assert selection.taken is not None  # noqa: S101  only mammograms are unnamed
         return _sequences(selection, manifest) if manifest.sequences else _volume(selection.taken, selection, accepts)
     except (GeometryError, PixelError) as error:
         return Images(selection, None, str(error))
 
 
-def _exam(selection: Selection) -> Images:
+def _exam(study: Study, manifest: Manifest, accepts: Mapping[str, Condition]) -> Images:
     """Return the views of the exam; what is missing of it, and what is to be known of a view, is said."""
-    exam = read_exam(selection.views, selection.missing_views)
+    selection, exam = seen_exam(study, accepts, manifest.prefers)
+    if exam is None:
+        return Images(selection, None, selection.reason)
     missing = f"the exam lacks {', '.join(exam.missing)}" if exam.missing else ""
     notes = (f"{view.name}: {note}" for view in exam.views for note in view.notes)
     return Images(selection, exam, remarks=tuple(filter(None, (*selection.remarks, missing, *notes))))

@@ -14,8 +14,10 @@ from pydicom.pixels.processing import apply_voi
 from scipy import ndimage
 
 from pacsai.exam import Exam, View
+from pacsai.film import frame
 from pacsai.selection.mg import FOR_PROCESSING, Chosen
 from pacsai.selection.mg_rules import MAGNIFIED, PROCESSING_CLASS
+from pacsai.study import Instance
 from pacsai.study.header import as_number, number, texts, values
 from pacsai.study.mammogram import spacing_mm
 from pacsai.volume.pixels import PixelError, read_padded
@@ -49,10 +51,8 @@ def read_view(chosen: Chosen) -> View:
     """
     name = f"{chosen.side} {chosen.view}"
     header = chosen.analysed.header
-    raw = is_for_processing(header)
     try:
-        stored, padded = read_padded(chosen.analysed)
-        array = normalised(_through_table(stored, header, raw), padded, darker=is_dense_dark(header, raw))
+        array = read_array(chosen.analysed)
     except PixelError as error:
         raise PixelError(f"{name}: {error}") from error
     return View(
@@ -61,11 +61,28 @@ def read_view(chosen: Chosen) -> View:
         view=chosen.view,
         array=array,
         spacing_mm=spacing_at_breast(header),
-        for_processing=raw,
+        for_processing=is_for_processing(header),
         analysed=chosen.analysed,
         shown=chosen.shown,
         notes=chosen.notes,
     )
+
+
+def read_array(instance: Instance) -> NDArray[np.float32]:
+    """Return the values of one image, [row j, column i], as a `View` holds them.
+
+    Raises
+    ------
+    PixelError
+        The pixels cannot be read, or are all alike.
+    """
+    header = instance.header
+    raw = is_for_processing(header)
+    stored, padded = read_padded(instance)
+    values, darker = _through_table(stored, header, raw), is_dense_dark(header, raw)
+    if not raw:
+        padded |= frame(-values if darker else values)
+    return normalised(values, padded, darker=darker)
 
 
 def normalised(stored: NDArray[np.float32], padded: NDArray[np.bool_], *, darker: bool) -> NDArray[np.float32]:

@@ -93,6 +93,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "label": finding.label,
         "kind": finding.kind.meaning,
         "probability": None if finding.probability is None else round(finding.probability, 4),
+        **({} if finding.certainty is None else {"certainty": round(finding.certainty, 4)}),
         **_place_json(finding),
         "site": finding.site.meaning if finding.site else None,
         "laterality": finding.laterality.meaning if finding.laterality else None,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -128,7 +127,11 @@ def test_a_missing_view_is_told_and_the_others_are_analysed(order: Order, tmp_pa
 
 def test_without_pixel_spacing_no_size_is_told_and_that_is_said(order: Order, tmp_path: Path) -> None:
     report = analyse_study(exams.write_exam(tmp_path / "study", spacing_mm=None), order)
-    assert "L CC: its pixel spacing is not told, so sizes are not given in mm" in report.result.remarks
+    told = "L CC: its pixel spacing is not told, so sizes are not given in mm"
+    assert told in report.result.remarks
+    for name in ("sr", "cadsr"):
+        assert told.encode() in (order.folder / f"{name}.dcm").read_bytes()
+    assert "Long axis" not in str(dcmread(order.folder / "sr.dcm"))
     assert not any("long_axis_mm" in finding for finding in report.as_json()["findings"])
     assert "Long axis" not in str(dcmread(order.folder / "cadsr.dcm"))
     assert not any(one.problems for one in report.objects)
@@ -166,16 +169,13 @@ def test_an_implant_is_said_and_the_view_with_it_displaced_left(order: Order, tm
     assert "a view with the implant displaced" in [one.reason for one in report.verdicts]
 
 
-def ruler() -> np.ndarray[Any, np.dtype[np.uint16]]:
-    image = np.full((240, 180), 40, np.uint16)
-    image[30:210, 90] = np.linspace(3000, 4000, 180, dtype=np.uint16)
-    image[30:210:10, 88:92] = 4000
-    return image
-
-
-def test_what_only_the_pixels_tell_is_the_pipelines_to_refuse(order: Order, tmp_path: Path) -> None:
-    exams.write_view(tmp_path / "study", "L CC", ruler())
-    report = analyse_study(exams.study_in(tmp_path / "study"), order)
+def test_what_a_pipeline_refuses_is_told_in_every_report(order: Order, tmp_path: Path) -> None:
+    study = exams.write_exam(tmp_path / "study", ("L CC",))
+    code = order.package.folder / "pipeline.py"
+    code.write_text(code.read_text().replace(".mean() < 0.02", ".mean() < 2"))
+    other = order.package.folder.rename(tmp_path / "strict")
+    (other / "manifest.yaml").write_text((other / "manifest.yaml").read_text().replace("name: dots", "name: strict"))
+    report = analyse_study(study, replace(order, package=read_package(other)))
     assert report.result.reason == "an image shows no breast"
     assert [(one.kind, one.problems) for one in report.objects] == [("SR", ()), ("CADSR", ()), ("SC", ())]
     for one in report.objects:
@@ -205,11 +205,16 @@ def test_pixels_that_cannot_be_read_are_refused_by_view(
     assert [one.kind for one in report.objects] == ["SR", "SC"]
 
 
-def test_mammograms_that_name_no_view_are_told(order: Order, tmp_path: Path) -> None:
+def test_mammograms_that_name_no_view_and_do_not_show_it_are_told(order: Order, tmp_path: Path) -> None:
     exams.write_exam(tmp_path / "study", ("L CC",), ViewPosition=None, ViewCodeSequence=None, SeriesDescription=None)
+    broken = next((tmp_path / "study").rglob("*.dcm"))
+    data = dcmread(broken)
+    data.PixelData = data.PixelData[:-3000]
+    data.save_as(broken)
     report = analyse_study(exams.study_in(tmp_path / "study"), order)
-    assert report.result.reason.startswith("no mammogram names its side and view")
-    assert refuse_study(exams.study_in(tmp_path / "study"), order, "it crashed").result.reason == "it crashed"
+    assert report.result.reason.startswith("the pixel data is cut short")
+    refused = refuse_study(exams.study_in(tmp_path / "study"), order, "it crashed")
+    assert refused.result.reason == "it crashed"
 
 
 def test_a_pipeline_that_marks_beside_the_image_is_a_broken_one(order: Order, tmp_path: Path) -> None:

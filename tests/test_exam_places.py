@@ -33,7 +33,7 @@ def stored(name: str, how: str) -> tuple[NDArray[np.uint16], list[exams.Dot]]:
     """Return a view as it is stored, and where its marks then are."""
     array, dots = exams.breast(name, (MASS, CLUSTER)), [MASS, CLUSTER]
     if how == "cropped":
-        return array[25:215, 10:165], [(row - 25, column - 10, half) for row, column, half in dots]
+        return np.ascontiguousarray(array[25:215, 10:]), [(row - 25, column - 10, half) for row, column, half in dots]
     rows, columns = array.shape
     if "across" in how:
         array, dots = array[:, ::-1], [(row, columns - 1 - column, half) for row, column, half in dots]
@@ -146,6 +146,22 @@ def test_a_presentation_that_is_another_matrix_is_not_drawn_on(how: str, tmp_pat
     report = analyse_study(exams.study_in(tmp_path / "study"), order)
     check(report, order.folder, dcmread(raw).SOPInstanceUID, dots)
     assert any("another matrix or orientation" in remark for remark in report.result.remarks)
+    assert not any(one.problems for one in report.objects)
+
+
+@pytest.mark.parametrize("how", ["flipped", "moved"])
+def test_a_presentation_that_was_turned_or_moved_without_saying_so_is_not_drawn_on(how: str, tmp_path: Path) -> None:
+    array, dots = stored("L CC", "as usual")
+    path = exams.write_view(tmp_path / "study", "L CC", array, IrradiationEventUID="2.25.7")
+    raw = exams.for_processing(path)
+    data = dcmread(path)
+    pixels = data.pixel_array[::-1] if how == "flipped" else np.roll(data.pixel_array, 7, axis=0)
+    data.PixelData = np.ascontiguousarray(pixels).tobytes()
+    data.save_as(path)
+    order = order_of(tmp_path, "FOR PROCESSING")
+    report = analyse_study(exams.study_in(tmp_path / "study"), order)
+    check(report, order.folder, dcmread(raw).SOPInstanceUID, dots)
+    assert any("shows the breast at another place" in remark for remark in report.result.remarks)
     assert not any(one.problems for one in report.objects)
 
 

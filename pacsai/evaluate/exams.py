@@ -128,11 +128,14 @@ def read(pipeline: Pipeline, study: Study, images: Images, named: Iterable[str] 
     shown = tuple(same.values()) or tuple(there)
     names = {view.name: view.shown.sop_instance_uid for view in images.views}
     marks = tuple(
-        Scored(names[f.on.view], (f.on.centre_ji[1], f.on.centre_ji[0], 0.0), f.probability)
+        Scored(names[f.on.view], (f.on.centre_ji[1], f.on.centre_ji[0], 0.0), rank)
         for f in result.findings
-        if f.on is not None and f.probability is not None
+        if f.on is not None and (rank := f.probability if f.certainty is None else f.certainty) is not None
     )
-    best = {uid: max((m.probability for m in marks if m.series_instance_uid == uid), default=0.0) for uid in shown}
+    best = dict.fromkeys(shown, 0.0)
+    for f in result.findings:
+        if f.on is not None and f.probability is not None:
+            best[names[f.on.view]] = max(best[names[f.on.view]], f.probability)
     case = result.reading.case_score if result.reading else None
     reason = result.reason if result.outcome is Outcome.NOT_ANALYSED else ""
     score = max(best.values(), default=0.0) if case is None else case

@@ -62,6 +62,8 @@ class Selection:
         Why nothing was taken; empty where something was.
     views, missing_views
         The views of an exam of mammograms, where a pipeline asks for one, and the names of those that are not there.
+    unnamed : tuple of Instance
+        Mammograms that no header names side and view of: their pixels may tell.
     trustworthy : bool
         False where no object may be made of the study at all: its images are of several patients, or there is none.
     """
@@ -74,6 +76,7 @@ class Selection:
     remarks: tuple[str, ...] = ()
     views: tuple[Chosen, ...] = ()
     missing_views: tuple[str, ...] = ()
+    unnamed: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

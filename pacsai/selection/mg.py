@@ -1,17 +1,20 @@
 """Which mammograms of a study are analysed: one for each side and view, with a reason for every other image.
 
 Judges headers. What belongs to one exposure (FOR PROCESSING, FOR PRESENTATION) is found by its links; whether the
-pixels show a breast, and which side and view where no header says so, is for those who look at pixels.
+pixels show a breast, and which side and view where no header says so, is told by those who look at pixels
+(mg_pixels.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pydicom.dataset import Dataset
 
 from pacsai.selection import SEVERAL_PATIENTS, WITHDRAWN
+from pacsai.selection.mg_pixels import Seen
 from pacsai.selection.mg_rules import PROCESSING_CLASS, is_synthetic, notes, reason_against
 from pacsai.study import Instance, Study, mammogram
 from pacsai.study.header import items, number, texts, uid
@@ -69,26 +72,31 @@ class Exam:
     reason: str = ""
 
 
-def mammograms(study: Study, prefer: str = FOR_PRESENTATION) -> Exam:
+NOTHING_SEEN: Mapping[str, Seen] = MappingProxyType({})
+
+
+def mammograms(study: Study, prefer: str = FOR_PRESENTATION, seen: Mapping[str, Seen] = NOTHING_SEEN) -> Exam:
     """Return the mammograms of a study that are analysed.
 
     Parameters
     ----------
     prefer : str
         FOR PRESENTATION or FOR PROCESSING: what is analysed of an exposure that has both.
+    seen : mapping of str to Seen
+        What the pixels of images told, by SOP Instance UID; it adds to what headers say.
     """
     images = [instance for instance in study.instances if instance.header.get("Rows")]
     if study.several_patients or not images:
         reason = SEVERAL_PATIENTS if study.several_patients else "there is no image"
         return Exam(left=tuple((image, reason) for image in images), missing=_missing(()), reason=reason)
     valid = {instance.sop_instance_uid for instance in without_rejected(study.instances)[0]}
-    reasons = {image.sop_instance_uid: _against(image, valid) for image in images}
+    reasons = {image.sop_instance_uid: _against(image, valid, seen) for image in images}
     usable = [image for image in images if not reasons[image.sop_instance_uid]]
-    named = [image for image in usable if _name(image) in HANGING]
+    named = [image for image in usable if _name(image, seen) in HANGING]
     chosen = []
     for name in HANGING:
-        exposures = _exposures([image for image in named if _name(image) == name])
-        chosen += [_chosen(name, exposures[-1], prefer)] if exposures else []
+        exposures = _exposures([image for image in named if _name(image, seen) == name])
+        chosen += [_chosen(name, exposures[-1], prefer, seen)] if exposures else []
         reasons |= _passed_over(exposures, name)
     left = tuple((image, reason) for image in images if (reason := reasons[image.sop_instance_uid]))
     unnamed = tuple(image for image in usable if image not in named)
@@ -96,14 +104,16 @@ def mammograms(study: Study, prefer: str = FOR_PRESENTATION) -> Exam:
     return Exam(tuple(chosen), unnamed, left, _missing(chosen), reason)
 
 
-def _against(image: Instance, valid: Iterable[str]) -> str:
-    return reason_against(image.header) if image.sop_instance_uid in valid else WITHDRAWN
+def _against(image: Instance, valid: Iterable[str], seen: Mapping[str, Seen]) -> str:
+    if image.sop_instance_uid not in valid:
+        return WITHDRAWN
+    return reason_against(image.header) or seen.get(image.sop_instance_uid, Seen()).reason
 
 
-def _name(image: Instance) -> tuple[str, str]:
-    """Return side and view of an image; an empty word for what its header does not say."""
-    view = mammogram.view(image.header)
-    return mammogram.side(image.header), VIEW_NAMES.get(view, "") if view else ""
+def _name(image: Instance, seen: Mapping[str, Seen]) -> tuple[str, str]:
+    """Return side and view of an image; an empty word for what neither its header nor its pixels say."""
+    view, found = mammogram.view(image.header), seen.get(image.sop_instance_uid, Seen())
+    return mammogram.side(image.header) or found.side, VIEW_NAMES.get(view, "") if view else found.view
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,15 +169,19 @@ def _sources(header: Dataset) -> tuple[str, ...]:
     return tuple(uid(item, "ReferencedSOPInstanceUID") for item in items(header, "SourceImageSequence"))
 
 
-def _chosen(name: tuple[str, str], exposure: _Exposure, prefer: str) -> Chosen:
+def _chosen(name: tuple[str, str], exposure: _Exposure, prefer: str, seen: Mapping[str, Seen]) -> Chosen:
     processed, raw = exposure.of(FOR_PRESENTATION), exposure.of(FOR_PROCESSING)
     first, second = (raw, processed) if prefer == FOR_PROCESSING else (processed, raw)
     analysed = first or second
     assert analysed is not None  # noqa: S101  an exposure has an image
-    said = list(notes(analysed.header))
+    read = seen.get(analysed.sop_instance_uid, Seen()).note
+    said = [*([read] if read else []), *notes(analysed.header)]
     shown = processed or analysed
     if shown is not analysed and not _same_places(analysed, shown):
         said.append("drawn on the image for processing: the one for presentation has another matrix or orientation")
+        shown = analysed
+    if shown is not analysed and seen.get(shown.sop_instance_uid, Seen()).elsewhere:
+        said.append("drawn on the image for processing: the one for presentation shows the breast at another place")
         shown = analysed
     return Chosen(*name, analysed, shown, tuple(said))
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from pacsai.pipeline import Condition
 from pacsai.selection import Candidate, Selection, Verdict, describe, refused
-from pacsai.selection.mg import FOR_PRESENTATION, Chosen, Exam, mammograms
+from pacsai.selection.mg import FOR_PRESENTATION, NOTHING_SEEN, Chosen, Exam, mammograms
+from pacsai.selection.mg_pixels import Seen
 from pacsai.selection.rules import allows, asked, other_attribute
 from pacsai.selection.splitting import Part
 from pacsai.study import Instance, Series, Study
@@ -17,24 +18,31 @@ SAME_EXPOSURE = "another image of the same exposure is analysed"
 SHOWN = "results are drawn on it"
 
 
-def select_views(study: Study, accepts: Mapping[str, Condition], prefer: str = FOR_PRESENTATION) -> Selection:
+def select_views(
+    study: Study,
+    accepts: Mapping[str, Condition],
+    prefer: str = FOR_PRESENTATION,
+    seen: Mapping[str, Seen] = NOTHING_SEEN,
+) -> Selection:
     """Return the views of the exam; what is taken are the images that results are drawn on, in hanging order.
 
     Parameters
     ----------
     prefer : str
         FOR PRESENTATION or FOR PROCESSING: what is analysed of an exposure that has both.
+    seen : mapping of str to Seen
+        What the pixels of images told, by SOP Instance UID.
     """
     if study.several_patients or not study.series:
         return refused(study)
     series = {image.sop_instance_uid: one for one in study.series for image in one.instances}
-    exam = _accepted(mammograms(study, prefer), series, accepts)
+    exam = _accepted(mammograms(study, prefer, seen), series, accepts)
     verdicts = tuple(_verdicts(study, exam))
     if exam.reason:
-        return Selection(None, verdicts, reason=exam.reason)
+        return Selection(None, verdicts, reason=exam.reason, unnamed=exam.unnamed)
     shown = tuple(one.shown for one in exam.chosen)
     taken = Candidate(series[shown[0].sop_instance_uid], shown)
-    return Selection(taken, verdicts, views=exam.chosen, missing_views=exam.missing)
+    return Selection(taken, verdicts, views=exam.chosen, missing_views=exam.missing, unnamed=exam.unnamed)
 
 
 def _accepted(exam: Exam, series: Mapping[str, Series], accepts: Mapping[str, Condition]) -> Exam:

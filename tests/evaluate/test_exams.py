@@ -8,9 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pacsai import terms
 from pacsai.evaluate.exams import Lesion, Read, evaluate_exams, read_lesions, scores
+from pacsai.evaluate.exams import read as read_exam
 from pacsai.evaluate.froc import Scored, Truth, TruthError
 from pacsai.evaluate.roc import Case, auc, auc_with_interval
+from pacsai.exam import Exam
+from pacsai.finding import Finding, Result
+from pacsai.gathering import gather
+from pacsai.reading import Spot
 from pacsai.registry import PipelineError, read_package
 from tests import exams
 from tests.nodes import pacsai_json
@@ -99,6 +105,33 @@ def test_a_folder_of_exams_is_scored(tmp_path: Path) -> None:
     assert told["image_auc"]["auc"] == 1
     assert told["exam_auc"]["auc"] is None
     assert json.dumps(told["kinds"]["mass"]["lesions"]) == "3"
+
+
+class Certain:
+    """Marks one place of each view: surely something, hardly cancer."""
+
+    def analyse(self, exam: Exam) -> Result:
+        return Result.of(
+            tuple(
+                Finding(
+                    kind=terms.BREAST_MASS,
+                    label="Mass",
+                    probability=0.2,
+                    certainty=0.9,
+                    on=Spot(view.name, (100.0, 60.0)),
+                )
+                for view in exam.views
+            )
+        )
+
+
+def test_marks_are_ranked_by_certainty_and_images_scored_by_probability(tmp_path: Path) -> None:
+    study = exams.write_exam(tmp_path / "studies", ("L CC",))
+    package = read_package(toy_exam_pipeline(tmp_path / "pipelines"))
+    images = gather(study, package.manifest, package.manifest.accepts)
+    made = read_exam(Certain(), study, images)
+    assert [mark.probability for mark in made.marks] == [0.9]
+    assert list(made.images.values()) == [made.score] == [0.2]
 
 
 def test_an_exam_that_is_not_analysed_counts_with_its_lesions_missed(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def _mark(finding: Finding) -> Mark:
         centre=_point(finding.on.centre_ji),
         outline=tuple(map(_point, finding.on.outline_ji)),
         probability=finding.probability,
+        certainty=finding.certainty,
         label=finding.label,
         tracking_uid=finding.tracking_uid,
         shape=_said(finding, terms.SHAPE),

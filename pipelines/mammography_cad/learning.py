@@ -1,0 +1,184 @@
+"""How each network learns: what a training example is, the loss, the loop.
+
+Example n of a stage depends on the seed and n alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipelines.mammography_cad.look import Array
+
+Batch = tuple[tuple[Tensor, ...], Tensor]
+"""What the network is given, and what it should answer."""
+PEAK_WEIGHT = 30.0
+
+
+class Source(Protocol):
+    """Gives training examples."""
+
+    def __call__(self, rng: np.random.Generator) -> tuple[tuple[Array, ...], Array]:
+        """Return one example: what the network is given, and the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how fast to learn: steps, examples per step, highest learning rate, seed of the examples."""
+
+    steps: int
+    batch: int
+    rate: float
+    seed: int
+
+
+def batch_of(source: Source, plan: Plan, step: int) -> Batch:
+    """Return the batch of one step."""
+    made = [source(np.random.default_rng([plan.seed, step, n])) for n in range(plan.batch)]
+    inputs = tuple(torch.from_numpy(np.stack([one[0][k] for one in made])) for k in range(len(made[0][0])))
+    return inputs, torch.from_numpy(np.stack([one[1] for one in made]))
+
+
+def learn(
+    name: str,
+    network: nn.Module,
+    source: Source,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    plan: Plan,
+    *,
+    state: Path | None = None,
+    seconds: float = 1e9,
+) -> bool:
+    """Train `network` in place with one cycle of AdamW; return whether it came to the end of its plan.
+
+    Parameters
+    ----------
+    state : Path, optional
+        Where the training stands is kept here: a second call goes on from there.
+    seconds : float
+        Stop after so long, to be called again.
+    """
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=plan.steps + 1, pct_start=0.15)
+    first = _restored(state, network, optimiser, schedule)
+    began, losses = time.monotonic(), list[float]()
+    for step in range(first, plan.steps):
+        inputs, target = batch_of(source, plan, step)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = network(*inputs)
+        loss = loss_of(logits.float(), target)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+        late = time.monotonic() - began > seconds
+        if (step + 1) % 50 == 0 or step + 1 == plan.steps or late:
+            tell(f"{name} {step + 1}/{plan.steps} loss {np.mean(losses[-50:]):.4f} {time.monotonic() - began:.0f} s")
+            _keep(state, network, optimiser, schedule, step + 1)
+        if late:
+            break
+    network.eval()
+    return not losses or step + 1 == plan.steps
+
+
+def _keep(
+    state: Path | None,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.OneCycleLR,
+    step: int,
+) -> None:
+    if state is None:
+        return
+    told = {
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+        "step": step,
+    }
+    torch.save(told, state.with_suffix(".part"))
+    state.with_suffix(".part").replace(state)
+
+
+def _restored(
+    state: Path | None,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.OneCycleLR,
+) -> int:
+    """Return the step to go on from."""
+    if state is None or not state.exists():
+        return 0
+    told = torch.load(state, weights_only=True)
+    network.load_state_dict(told["network"])
+    optimiser.load_state_dict(told["optimiser"])
+    schedule.load_state_dict(told["schedule"])
+    return int(told["step"])
+
+
+def finder_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the loss of a finder; `target` is [b, middle, extent, weight; j, i], the extent where it is asked for."""
+    middle, extent, weight = target[:, 0], target[:, 1], target[:, 2]
+    each = functional.binary_cross_entropy_with_logits(logits[:, 0], middle, reduction="none")
+    peaks = ((1 + PEAK_WEIGHT * middle) * weight * each).sum() / weight.sum().clamp_min(1)
+    if logits.shape[1] == 1:
+        return peaks
+    entropy = functional.binary_cross_entropy_with_logits(logits[:, 1], extent, weight=weight * (1 + 3 * extent))
+    share = torch.sigmoid(logits[:, 1]) * weight
+    dice = (2 * (share * extent).sum((1, 2)) + 50) / (share.sum((1, 2)) + (extent * weight).sum((1, 2)) + 50)
+    return peaks + 0.5 * entropy + 0.3 * (1 - dice).mean()
+
+
+def judge_loss(sizes: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of a judge whose word lists have so many words.
+
+    Its `target` is [b, 2 + lists]: lesion, malignant, then the place of the word in each list; -1 where not known.
+    """
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        total = functional.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0])
+        told = target[:, 1] >= 0
+        if told.any():
+            total = total + 0.5 * functional.binary_cross_entropy_with_logits(logits[told, 1], target[told, 1])
+        first = 2
+        for place, size in enumerate(sizes, start=2):
+            words = target[:, place].long()
+            if (words >= 0).any():
+                entropy = functional.cross_entropy(
+                    logits[:, first : first + size], words, ignore_index=-1, label_smoothing=0.05
+                )
+                total = total + 0.4 * entropy
+            first += size
+        return total
+
+    return loss
+
+
+def turned(rng: np.random.Generator, *images: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Return images [..., j, i], all mirrored and turned by the same random multiple of 90 degrees."""
+    turns, mirror = int(rng.integers(4)), bool(rng.random() < 0.5)
+
+    def turn(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        image = np.rot90(image, turns, axes=(-2, -1))
+        return np.ascontiguousarray(image[..., ::-1] if mirror else image)
+
+    return tuple(turn(image) for image in images)
+
+
+def tell(line: str) -> None:
+    """Write a progress line."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
