@@ -20,6 +20,8 @@ ARCHITECTURE = "brain_lesions/1"
 """Written into the weights' metadata: a file made for other shapes is refused by name."""
 SEQUENCES = ("FLAIR", "T1", "T1C", "T2")
 CLASSES = ("lesion",)
+TUMOUR_CLASSES = ("enhancing", "necrotic", "oedema")
+ARCHITECTURES = {CLASSES: ARCHITECTURE, TUMOUR_CLASSES: "brain_tumours/1"}
 SIDE = 16
 """Sides of what the network sees must be multiples of this."""
 
@@ -78,14 +80,17 @@ def _summed(parts: Sequence[Tensor], rows: Sequence[Tensor], shape: tuple[int, .
 
 
 class LesionNet(nn.Module):
-    """Logits of lesion per voxel, from any of the sequences that are there.
+    """Logits of each of `classes` per voxel, from any of the sequences that are there.
 
     Works on a folded grid (2 x 2 x 2 voxels as channels) and answers on the full one, so that small lesions keep
     their outline; four levels see about 100 mm around.
     """
 
-    def __init__(self, own: int = 16, widths: tuple[int, ...] = (32, 48, 48, 64)) -> None:
+    def __init__(
+        self, own: int = 16, widths: tuple[int, ...] = (32, 48, 48, 64), classes: tuple[str, ...] = CLASSES
+    ) -> None:
         super().__init__()
+        self.classes = classes
         self.encoders = nn.ModuleDict({name: _block(8, own, own) for name in SEQUENCES})
         first, *deeper = widths
         self.down = nn.ModuleList([_block(2 * own, first)])
@@ -93,7 +98,7 @@ class LesionNet(nn.Module):
         # the grid of the first level is the dearest: one convolution each way
         self.up = nn.ModuleList(_block(a + b, b, b) for a, b in pairwise(deeper[::-1]))
         self.up.append(_block(deeper[0] + first, first))
-        self.head = nn.Conv3d(widths[0], 8 * len(CLASSES), 1)
+        self.head = nn.Conv3d(widths[0], 8 * len(classes), 1)
         nn.init.constant_(self.head.get_parameter("bias"), -3.0)  # most voxels are no lesion
 
     def forward(self, images: Tensor, present: Tensor) -> Tensor:
@@ -131,24 +136,22 @@ def save_network(network: LesionNet, path: Path, metadata: Mapping[str, str]) ->
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    save_file(tensors, path, {"architecture": ARCHITECTURE, **metadata})
+    save_file(tensors, path, {"architecture": ARCHITECTURES[network.classes], **metadata})
 
 
-def load_network(path: Path) -> LesionNet:
-    """Return the network whose weights lie in the safetensors file `path`, in evaluation mode.
+def load_network(path: Path, classes: tuple[str, ...] = CLASSES) -> LesionNet:
+    """Return the network of `classes` whose weights lie in the safetensors file `path`, in evaluation mode.
 
     Raises
     ------
     ValueError
         When the file was made for another architecture or a tensor is missing or of another shape.
     """
-    network = LesionNet()
+    network, wanted_name = LesionNet(classes=classes), ARCHITECTURES[classes]
     with safe_open(path, framework="pt") as file:
         found = (file.metadata() or {}).get("architecture")
-        if found != ARCHITECTURE:
-            raise ValueError(
-                f"{path.name} holds weights of architecture {found!r}; this pipeline needs {ARCHITECTURE!r}"
-            )
+        if found != wanted_name:
+            raise ValueError(f"{path.name} holds weights of architecture {found!r}; {wanted_name!r} is needed here")
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     wanted = {k: v.shape for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     given = {k: v.shape for k, v in tensors.items()}
