@@ -94,14 +94,13 @@ class Examples(Dataset[Example]):
         return torch.from_numpy(patch.images), torch.from_numpy(target)
 
 
-def batches(examples: Examples, workers: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield images, targets and present sequences of each step from `first` on: some new examples, some seen before."""
+def batches(
+    examples: Examples, workers: int, seen: deque[Example], first: int = 0
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield images, targets and present sequences of each step from `first` on: some new examples, some of `seen`."""
     plan = examples.plan
-    seen: deque[Example] = deque(maxlen=KEPT)
-    begin = max(0, first * plan.fresh - KEPT)
-    rest = Subset(examples, range(begin, len(examples)))
+    rest = Subset(examples, range(first * plan.fresh, len(examples)))
     loader = iter(DataLoader(rest, num_workers=workers, prefetch_factor=8 if workers else None))
-    seen.extend(_single(next(loader)) for _ in range(first * plan.fresh - begin))
     for step in range(first, min(plan.steps, plan.stop)):
         rng = np.random.default_rng([plan.seed, step, 1])
         fresh = [_single(next(loader)) for _ in range(plan.fresh)]
@@ -163,11 +162,12 @@ def learn(
     averaged = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=plan.steps + 1, pct_start=0.1)
+    seen: deque[Example] = deque(maxlen=KEPT)
     state = (network, averaged, optimiser, schedule)
-    first = _restored(work / STATE, state) if work and pause_s is not None else 0
+    first = _restored(work / STATE, state, seen) if work and pause_s is not None else 0
     losses: list[float] = []
     began = time.monotonic()
-    for step, (images, targets, present) in enumerate(batches(examples, workers, first), start=first + 1):
+    for step, (images, targets, present) in enumerate(batches(examples, workers, seen, first), start=first + 1):
         losses.append(_step(network, optimiser, images, targets, present))
         schedule.step()
         _follow(averaged, network, min(AVERAGED, step / (9 + step)))
@@ -176,16 +176,17 @@ def learn(
         if work and step % LOOK_EVERY == 0:
             save_network(averaged, work / f"step-{step}.safetensors", {})
         if work and pause_s is not None and time.monotonic() - began > pause_s:
-            torch.save([step, *(part.state_dict() for part in state)], work / STATE)
+            torch.save([step, list(seen), *(part.state_dict() for part in state)], work / STATE)
             raise Paused(f"after step {step}")
     return averaged.eval()
 
 
-def _restored(path: Path, state: Sequence[Any]) -> int:
+def _restored(path: Path, state: Sequence[Any], seen: deque[Example]) -> int:
     """Put what `learn` saved into its parts; return how many steps were done, 0 where nothing was saved."""
     if not path.exists():
         return 0
-    step, *saved = torch.load(path, weights_only=True)
+    step, examples, *saved = torch.load(path, weights_only=True)
+    seen.extend(examples)
     for part, values in zip(state, saved, strict=True):
         part.load_state_dict(values)
     return int(step)

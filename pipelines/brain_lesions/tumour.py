@@ -18,13 +18,10 @@ from pipelines.brain_lesions.detect import TOUCHING, probabilities
 from pipelines.brain_lesions.fields import Array, Bools
 from pipelines.brain_lesions.net import TUMOUR_CLASSES, LesionNet
 
-ML = 1000
-"""Voxels of the model grid in a millilitre."""
-
 
 @dataclass(frozen=True, slots=True)
 class TumourRule:
-    """What counts as a tumour (`choose_tumour.py` measures these).
+    """What counts as a tumour (`evaluate_tumour.py` measures these).
 
     Attributes
     ----------
@@ -76,7 +73,9 @@ def doubled(array: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(whole[0, 0, :k, :j, :i].numpy())
 
 
-def tumour_parts(probability: Mapping[str, Array], rule: TumourRule = SHIPPED) -> dict[str, Bools]:
+def tumour_parts(
+    probability: Mapping[str, Array], rule: TumourRule = SHIPPED, voxel_ml: float = 0.001
+) -> dict[str, Bools]:
     """Return the parts of the tumours by the names of `TUMOUR_CLASSES`, bool [k, j, i]; all empty where there is none.
 
     Each voxel belongs to its most probable class; touching voxels (26 neighbours) are one tumour.
@@ -85,7 +84,7 @@ def tumour_parts(probability: Mapping[str, Array], rule: TumourRule = SHIPPED) -
     best = stacked.argmax(axis=0)
     labels, count = ndimage.label(stacked.max(axis=0) > rule.threshold, TOUCHING)
     core = (labels > 0) & (best < TUMOUR_CLASSES.index("oedema"))
-    volumes = np.bincount(labels[core], minlength=count + 1) / ML
+    volumes = np.bincount(labels[core], minlength=count + 1) * voxel_ml
     peaks = np.zeros(count + 1)
     np.maximum.at(peaks, labels[core], stacked[:2].max(axis=0)[core])
     wanted = (volumes >= rule.core_ml) & (peaks >= rule.peak)
