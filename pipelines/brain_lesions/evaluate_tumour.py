@@ -32,7 +32,7 @@ from pipelines.brain_lesions.prepare import prepare
 from pipelines.brain_lesions.tumour import TumourRule, halved, tumour_parts
 
 VOXEL_ML = 0.008
-THRESHOLDS, PEAKS, CORES_ML = (0.3, 0.5, 0.7), (0.0, 0.9, 0.98), (0.0, 0.3, 1.0)
+THRESHOLDS, PEAKS, CORES_ML = (0.3, 0.5), (0.0, 0.6, 0.8, 0.9), (0.0, 0.3, 1.0)
 SUBSETS = (("FLAIR", "T1", "T1C", "T2"), ("FLAIR", "T1C"), ("T1C",))
 
 

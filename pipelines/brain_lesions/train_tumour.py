@@ -34,7 +34,8 @@ from pipelines.brain_lesions.train import made
 from pipelines.brain_lesions.tumour import halved, tumour_parts
 from pipelines.brain_lesions.tumour_patches import VOXEL_MM, make_tumour_patch, tumour_presence
 
-STEPS = 600
+STEPS, STOP = 1200, 900
+"""Of the cycle of learning rates, and where it is cut."""
 PHANTOMS = 14
 SHARES = {"healed": 0.2, "real": 0.2, "phantom": 0.6}
 """How often a patch comes from the real brain healed, as it is, and from generated brains."""
@@ -53,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, help="weights of the lesion network to start from; else from nothing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--stop", type=int, default=STOP)
     parser.add_argument("--phantoms", type=int, default=PHANTOMS)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -60,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    plan = Plan(options.steps, batch=4, fresh=1, seed=options.seed)
+    plan = Plan(options.steps, options.stop, batch=4, fresh=1, seed=options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         backgrounds(work, options.real, options.phantoms, options.workers)
@@ -70,7 +72,11 @@ def main(arguments: list[str] | None = None) -> int:
             tell(f"paused {pause}; the same command goes on")
             return 75
         save_network(network, work / "unchecked.safetensors", {})
-    save_network(network, options.out, {"seed": str(options.seed), "steps": str(options.steps), **check(network)})
+    save_network(
+        network,
+        options.out,
+        {"seed": str(options.seed), "steps": f"{options.stop} of {options.steps}", **check(network)},
+    )
     tell(f"{options.out.name} sha256 {hashlib.sha256(options.out.read_bytes()).hexdigest()}")
     return 0
 
