@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +12,17 @@ import torch
 from pacsai import terms
 from pacsai.finding import Finding
 from pacsai.registration import Registration
+from pacsai.registry import find
 from pacsai.sequences import Known, Prior
 from pacsai.volume import Volume
 from pipelines.brain_lesions.backgrounds import Background, depth_of
-from pipelines.brain_lesions.detect import Rule
+from pipelines.brain_lesions.detect import Rule, probabilities
+from pipelines.brain_lesions.evaluate_tumour import SUBSETS, VOXEL_ML, dice, real
 from pipelines.brain_lesions.fields import Array, Bools
 from pipelines.brain_lesions.learning import Examples, Paused, Plan, learn
 from pipelines.brain_lesions.net import TUMOUR_CLASSES, LesionNet, load_network, save_network
 from pipelines.brain_lesions.painting import FLAIR, T1C, T2
-from pipelines.brain_lesions.phantom.heads import PlainHead, plain_head, tumour_head
+from pipelines.brain_lesions.phantom.heads import PlainHead, coarser, plain_head, tumour_head
 from pipelines.brain_lesions.phantom.tumours import (
     LEAST_MM,
     MOST_MM,
@@ -31,9 +32,10 @@ from pipelines.brain_lesions.phantom.tumours import (
     pushed,
     random_tumour,
 )
+from pipelines.brain_lesions.pipeline import TUMOUR_WEIGHTS
 from pipelines.brain_lesions.prepare import Prepared
 from pipelines.brain_lesions.study import Read
-from pipelines.brain_lesions.train_tumour import check, started
+from pipelines.brain_lesions.train_tumour import check, started, whole
 from pipelines.brain_lesions.tumour import TumourRule, doubled, halved, tumour_parts
 from pipelines.brain_lesions.tumour_patches import VOXEL_MM, make_tumour_patch, tumour_presence
 from pipelines.brain_lesions.tumour_telling import CAUTION, LABELS, apart, tumour_findings, tumour_of
@@ -193,10 +195,10 @@ def test_learning_that_paused_ends_as_if_it_had_not(background: Background, tmp_
     library = np.zeros((1, *SMALL), np.uint8)
     plan = Plan(steps=3, batch=2, fresh=1, size=16)
     examples = Examples([background], np.ones(1), library, plan, make_tumour_patch, tumour_presence)
-    whole = learned(examples, tmp_path / "whole", None)
+    unpaused = learned(examples, tmp_path / "whole", None)
     parts = learned(examples, tmp_path / "parts", 0, 0, 1000)
-    torch.testing.assert_close(whole.state_dict(), parts.state_dict())
-    assert deque(whole.classes) == deque(TUMOUR_CLASSES)
+    torch.testing.assert_close(unpaused.state_dict(), parts.state_dict())
+    assert unpaused.classes == TUMOUR_CLASSES
 
 
 def test_a_network_may_start_from_that_of_lesions(tmp_path: Path) -> None:
@@ -271,3 +273,24 @@ def test_a_part_keeps_the_name_that_the_earlier_report_gave_it(study: Read, foun
 def test_without_contrast_no_tumour_is_judged(study: Read) -> None:
     prepared = replace(study.prepared, images={"FLAIR": study.prepared.images["FLAIR"]})
     assert tumour_of(replace(study, prepared=prepared), LesionNet(classes=TUMOUR_CLASSES)) is None
+
+
+@pytest.fixture(scope="module")
+def shipped() -> LesionNet:
+    path = find("brain_lesions").verified_weights()
+    assert path is not None
+    return load_network(path.with_name(TUMOUR_WEIGHTS), TUMOUR_CLASSES)
+
+
+@pytest.mark.parametrize("subset", SUBSETS[:2], ids="+".join)
+def test_a_real_brain_without_tumour_has_none(shipped: LesionNet, shared_data: Path, subset: tuple[str, ...]) -> None:
+    case = next(one for one in real(shared_data / "mr" / "open-ms" / "patient19") if one.images.keys() == set(subset))
+    parts = tumour_parts(probabilities(case.images, case.brain, shipped), voxel_ml=VOXEL_ML)
+    assert not any(part.any() for part in parts.values())
+
+
+def test_a_generated_tumour_is_found(shipped: LesionNet) -> None:
+    plain = coarser(plain_head(923))
+    with_tumour, without = (tumour_head(1923, plain, tumour=there) for there in (True, False))
+    assert dice(whole(shipped, with_tumour), with_tumour.parts.any(axis=0)) > 0.6
+    assert not whole(shipped, without).any()

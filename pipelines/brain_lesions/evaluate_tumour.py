@@ -33,6 +33,8 @@ from pipelines.brain_lesions.tumour import TumourRule, halved, tumour_parts
 
 VOXEL_ML = 0.008
 THRESHOLDS, PEAKS, CORES_ML = (0.3, 0.5), (0.0, 0.6, 0.8, 0.9), (0.0, 0.3, 1.0)
+CORE_THERE_ML = 1.0
+"""Tumours with less that enhances or is necrotic do not count: the rule is not meant to tell them."""
 SUBSETS = (("FLAIR", "T1", "T1C", "T2"), ("FLAIR", "T1C"), ("T1C",))
 
 
@@ -109,9 +111,9 @@ def summary(cases: list[Case], answers: list[Mapping[str, Array]], rule: TumourR
     false_ml: list[float] = []
     for case, answer in zip(cases, answers, strict=True):
         found = np.logical_or.reduce(list(tumour_parts(answer, rule, VOXEL_ML).values()))
-        if case.truth.any():
+        if VOXEL_ML * case.truth[:2].sum() >= CORE_THERE_ML:
             scores.append(dice(found, case.truth.any(axis=0)))
-        else:
+        elif not case.truth.any():
             false_ml.append(VOXEL_ML * float(found.sum()))
     found_share = float(np.mean(np.array(scores) > 0.1)) if scores else 0.0
     return (
