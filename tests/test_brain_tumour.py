@@ -162,8 +162,8 @@ def test_examples_depend_on_their_number_alone(background: Background) -> None:
     library = np.zeros((1, *SMALL), np.uint8)
     library[0, 30:34, 40:44, 30:34] = 1
     seen = set()
-    for n in range(8):
-        one, two = (make_tumour_patch(np.random.default_rng([1, n]), background, library, 32) for _ in range(2))
+    for n in range(10):
+        one, two = (make_tumour_patch(np.random.default_rng([2, n]), background, library, 32) for _ in range(2))
         np.testing.assert_array_equal(one.images, two.images)
         assert one.mask.shape == (3, 32, 32, 32)
         assert not (one.mask & ~one.brain).any()
@@ -272,7 +272,14 @@ def test_a_part_keeps_the_name_that_the_earlier_report_gave_it(study: Read, foun
 
 def test_without_contrast_no_tumour_is_judged(study: Read) -> None:
     prepared = replace(study.prepared, images={"FLAIR": study.prepared.images["FLAIR"]})
-    assert tumour_of(replace(study, prepared=prepared), LesionNet(classes=TUMOUR_CLASSES)) is None
+    assert tumour_of(replace(study, prepared=prepared), LesionNet(classes=TUMOUR_CLASSES)) == (None, ())
+
+
+def test_in_a_brain_that_is_more_than_a_brain_no_tumour_is_judged(study: Read) -> None:
+    prepared = replace(study.prepared, affine=np.diag([4.0, 4.0, 4.0, 1.0]))
+    found, remarks = tumour_of(replace(study, prepared=prepared), LesionNet(classes=TUMOUR_CLASSES))
+    assert found is None
+    assert "no tumour was looked for" in remarks[0]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ without a tumour: all that is found is false. `--heads` holds pyradiomics' `brai
 and `brainN_label.nrrd` (the whole tumour).
 """
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import argparse
@@ -74,7 +75,7 @@ def labelled(folder: Path) -> Iterator[Case]:
     for path in sorted(folder.glob("brain*_image.nrrd")):
         image, label = (_read(path.with_name(path.name.replace("image", word))) for word in ("image", "label"))
         prepared = prepare(Sequences({"T1C": Volume(image.array, image.affine, "", ())}, "T1C"))
-        truth = onto(label, prepared.affine, prepared.brain.shape).array  # type: ignore[arg-type]
+        truth = onto(label, prepared.affine, prepared.brain.shape).array
         parts = np.stack([halved(truth) > 0.5, *np.zeros((2, *halved(truth).shape), dtype=np.bool_)])
         small = {name: halved(one) for name, one in prepared.images.items()}
         yield Case(path.name, small, halved(prepared.brain.astype(np.float32)) > 0.5, parts)
@@ -82,11 +83,16 @@ def labelled(folder: Path) -> Iterator[Case]:
 
 def _read(path: Path) -> Grid:
     """Return an image file that SimpleITK reads, as it lies in the world."""
-    image = sitk.ReadImage(str(path))  # type: ignore[no-untyped-call]
+    image = sitk.ReadImage(str(path))
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) @ np.diag(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
-    return Grid(sitk.GetArrayFromImage(image).astype(np.float32), affine)  # type: ignore[no-untyped-call]
+    return Grid(sitk.GetArrayFromImage(image).astype(np.float32), affine)
+
+
+def joined(parts: Bools) -> Bools:
+    """Return the whole tumour of its parts [3, k, j, i]."""
+    return np.asarray(parts.any(axis=0), dtype=np.bool_)
 
 
 def dice(found: Bools, truth: Bools) -> float:
@@ -101,7 +107,7 @@ def told(case: Case, answer: Mapping[str, Array], rule: TumourRule) -> str:
     found, truth = np.stack([parts[name] for name in TUMOUR_CLASSES]), case.truth
     volumes = ", ".join(f"{name} {VOXEL_ML * parts[name].sum():.1f}" for name in TUMOUR_CLASSES)
     single = ", ".join(f"{dice(a, b):.2f}" for a, b in zip(found, truth, strict=True) if b.any())
-    scores = f"Dice whole {dice(found.any(0), truth.any(0)):.2f}, parts {single}; " if truth.any() else ""
+    scores = f"Dice whole {dice(joined(found), joined(truth)):.2f}, parts {single}; " if truth.any() else ""
     return f"{case.name}: {scores}{VOXEL_ML * truth.sum():.1f} mL there; found {volumes} mL"
 
 
@@ -110,9 +116,9 @@ def summary(cases: list[Case], answers: list[Mapping[str, Array]], rule: TumourR
     scores: list[float] = []
     false_ml: list[float] = []
     for case, answer in zip(cases, answers, strict=True):
-        found = np.logical_or.reduce(list(tumour_parts(answer, rule, VOXEL_ML).values()))
+        found = joined(np.stack(list(tumour_parts(answer, rule, VOXEL_ML).values())))
         if VOXEL_ML * case.truth[:2].sum() >= CORE_THERE_ML:
-            scores.append(dice(found, case.truth.any(axis=0)))
+            scores.append(dice(found, joined(case.truth)))
         elif not case.truth.any():
             false_ml.append(VOXEL_ML * float(found.sum()))
     found_share = float(np.mean(np.array(scores) > 0.1)) if scores else 0.0

@@ -50,7 +50,8 @@ class BrainLesions:
         except Unfit as reason:
             return Result.not_analysed(str(reason))
         prior, remarks = sequences.prior, current.prepared.remarks
-        tumour = tumour_of(current, self.tumours) if self.tumours else None
+        tumour, told = tumour_of(current, self.tumours) if self.tumours else (None, ())
+        remarks += told
         if tumour:
             current, told = apart(current, tumour)
             remarks += told

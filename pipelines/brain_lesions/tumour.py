@@ -34,9 +34,9 @@ class TumourRule:
         vascular changes are not called oedema.
     """
 
-    threshold: float = 0.5
-    peak: float = 0.9
-    core_ml: float = 0.5
+    threshold: float = 0.3
+    peak: float = 0.8
+    core_ml: float = 0.3
 
 
 SHIPPED = TumourRule()

@@ -29,6 +29,8 @@ KINDS = {
     "oedema": (terms.EDEMA, "Tumour, oedema"),
 }
 LABELS = frozenset(label for _, label in KINDS.values())
+MOST_BRAIN_ML = 1900.0
+"""More than this holds bone, sinuses or orbits, which enhance as tumours do (seen on both heads of pyradiomics)."""
 CAUTION = "a tumour is told by a network that has seen generated tumours only"
 OEDEMA = "oedema, or tumour that does not enhance"
 
@@ -53,14 +55,17 @@ class Tumour:
         return np.asarray(np.logical_or.reduce(list(self.parts.values())), dtype=np.bool_)
 
 
-def tumour_of(current: Read, network: LesionNet) -> Tumour | None:
-    """Return the tumour of a study, or None where there is none or the sequences to judge it are not there."""
+def tumour_of(current: Read, network: LesionNet) -> tuple[Tumour | None, tuple[str, ...]]:
+    """Return the tumour of a study, None where there is none or it cannot be judged, and a remark where one is due."""
     prepared = current.prepared
     if not prepared.images.keys() >= NEEDED:
-        return None
+        return None, ()
+    volume_ml = float(prepared.brain.sum()) * abs(float(np.linalg.det(prepared.affine[:3, :3]))) / 1000
+    if volume_ml > MOST_BRAIN_ML:
+        return None, (f"no tumour was looked for: what was cut out as brain has {volume_ml:.0f} mL, more than a brain",)
     probability = tumour_probabilities(prepared.images, prepared.brain, network)
     parts = tumour_parts(probability)
-    return Tumour(parts, probability) if any(part.any() for part in parts.values()) else None
+    return (Tumour(parts, probability) if any(part.any() for part in parts.values()) else None), ()
 
 
 def apart(current: Read, tumour: Tumour) -> tuple[Read, tuple[str, ...]]:
