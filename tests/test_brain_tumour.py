@@ -13,7 +13,7 @@ from pacsai import terms
 from pacsai.finding import Finding
 from pacsai.registration import Registration
 from pacsai.registry import find
-from pacsai.sequences import Known, Prior
+from pacsai.sequences import Known, Prior, Sequences
 from pacsai.volume import Volume
 from pipelines.brain_lesions.backgrounds import Background, depth_of
 from pipelines.brain_lesions.detect import Rule, probabilities
@@ -32,7 +32,7 @@ from pipelines.brain_lesions.phantom.tumours import (
     pushed,
     random_tumour,
 )
-from pipelines.brain_lesions.pipeline import TUMOUR_WEIGHTS
+from pipelines.brain_lesions.pipeline import TUMOUR_WEIGHTS, load
 from pipelines.brain_lesions.prepare import Prepared
 from pipelines.brain_lesions.study import Read
 from pipelines.brain_lesions.train_tumour import check, started, whole
@@ -246,7 +246,8 @@ def found(study: Read) -> Found:
 
 def test_lesions_in_a_tumour_are_part_of_it(study: Read, found: Found) -> None:
     rest, remarks = apart(study, found)
-    assert set(np.unique(rest.labels)) == {0, 2}
+    assert set(np.unique(rest.labels)) == {0, 1}
+    np.testing.assert_array_equal(rest.labels == 1, study.labels == 2)
     assert remarks == (CAUTION, "1 lesions that lie in the tumour are told as part of it")
 
 
@@ -296,8 +297,29 @@ def test_a_real_brain_without_tumour_has_none(shipped: LesionNet, shared_data: P
     assert not any(part.any() for part in parts.values())
 
 
-def test_a_generated_tumour_is_found(shipped: LesionNet) -> None:
-    plain = coarser(plain_head(923))
-    with_tumour, without = (tumour_head(1923, plain, tumour=there) for there in (True, False))
+@pytest.fixture(scope="module")
+def large() -> PlainHead:
+    """Return a brain of 2 mm."""
+    return coarser(plain_head(923))
+
+
+def test_a_generated_tumour_is_found(shipped: LesionNet, large: PlainHead) -> None:
+    with_tumour, without = (tumour_head(1923, large, tumour=there) for there in (True, False))
     assert dice(whole(shipped, with_tumour), with_tumour.parts.any(axis=0)) > 0.6
     assert not whole(shipped, without).any()
+
+
+def test_the_pipeline_tells_a_tumour_before_the_lesions(large: PlainHead) -> None:
+    head = tumour_head(1923, large)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    volumes = {
+        name: Volume((400 + 60 * head.images[name]) * head.brain, affine, "1.2.3", ()) for name in ("FLAIR", "T1C")
+    }
+    pipeline = load(find("brain_lesions").verified_weights())
+    found = pipeline.analyse(Sequences(volumes, "FLAIR"))
+    tumour = [one for one in found.findings if one.label in LABELS]
+    assert tuple(tumour) == found.findings[: len(tumour)]
+    assert CAUTION in found.remarks
+    assert sum(one.value(terms.VOLUME) or 0 for one in tumour) == pytest.approx(8 * head.parts.sum(), rel=0.5)
+    counted = [one.value(terms.LESION_COUNT) for one in found.totals]
+    assert counted in ([], [len(found.findings) - len(tumour)])

@@ -69,16 +69,16 @@ def tumour_of(current: Read, network: LesionNet) -> tuple[Tumour | None, tuple[s
 
 
 def apart(current: Read, tumour: Tumour) -> tuple[Read, tuple[str, ...]]:
-    """Return the study with the lesions that are no part of the tumour, and a remark on those that are."""
+    """Return the study with the lesions that are no part of the tumour, numbered anew, and a remark on the others."""
     labels, whole = current.labels, tumour.whole
     count = int(labels.max())
     shares = ndimage.mean(whole, labels, np.arange(count + 1)) if count else np.zeros(1)
-    taken = np.flatnonzero(np.asarray(shares) >= PART_OF_IT)
-    taken = taken[taken > 0]
-    numbers = np.arange(count + 1, dtype=np.int32)
-    numbers[taken] = 0
+    stay = np.asarray(shares) < PART_OF_IT
+    stay[0] = False
+    numbers = (np.cumsum(stay) * stay).astype(np.int32)
     kept = np.where(whole, 0, numbers[labels])
-    remarks = (f"{len(taken)} lesions that lie in the tumour are told as part of it",) if len(taken) else ()
+    taken = count - int(stay.sum())
+    remarks = (f"{taken} lesions that lie in the tumour are told as part of it",) if taken else ()
     return replace(current, labels=kept), (CAUTION, *remarks)
 
 
