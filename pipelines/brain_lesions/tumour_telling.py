@@ -31,7 +31,7 @@ KINDS = {
 LABELS = frozenset(label for _, label in KINDS.values())
 MOST_BRAIN_ML = 1900.0
 """More than this holds bone, sinuses or orbits, which enhance as tumours do (seen on both heads of pyradiomics)."""
-CAUTION = "a tumour is told by a network that has seen generated tumours only"
+CAUTION = "the tumour's network has seen generated tumours only; on two real ones it had a Dice of 0.2 and 0.0"
 OEDEMA = "oedema, or tumour that does not enhance"
 
 
