@@ -87,6 +87,8 @@ class Manifest(BaseModel):
     input: Literal["volume", "volumes", "images", "study"]
     sequences: dict[str, Literal["required", "optional"]] = {}
     weights: Weights | None = None
+    more_weights: tuple[Weights, ...] = ()
+    """Further files, pinned likewise, that `load` finds beside the one it is given."""
     resources: Resources = Resources()
     writes: tuple[Literal["SEG", "SR", "GSPS", "SC", "KO", "CADSR"], ...]
     intended_use: Literal["research"]
@@ -113,6 +115,17 @@ class Manifest(BaseModel):
         if self.sequences and self.sequences[self.reference] != "required":
             raise ValueError(f"sequences: {self.reference} stands first, so it is the reference: it must be required")
         return self
+
+    @model_validator(mode="after")
+    def _has_weights_before_more(self) -> Manifest:
+        if self.more_weights and self.weights is None:
+            raise ValueError("more_weights: they belong beside weights, which the manifest does not name")
+        return self
+
+    @property
+    def all_weights(self) -> tuple[Weights, ...]:
+        """Return every file of weights, the one that `load` is given first."""
+        return (self.weights, *self.more_weights) if self.weights else ()
 
     @property
     def reference(self) -> str:

@@ -20,7 +20,7 @@ from typing import cast
 
 import pacsai
 from pacsai.finding import Result
-from pacsai.pipeline import ExamPhantom, Manifest, Phantom, Pipeline
+from pacsai.pipeline import ExamPhantom, Manifest, Phantom, Pipeline, Weights
 from pacsai.yamlfile import FileError, read_model
 
 BUILT_IN = Path(pacsai.__file__).resolve().parents[1] / "pipelines"
@@ -45,21 +45,27 @@ class Package:
 
     @cached_property
     def model_digest(self) -> str:
-        """Return the SHA-256 of the weights, or of pipeline.py where a pipeline has no weights."""
-        weights = self.manifest.weights
-        return weights.sha256 if weights else _sha256(self.folder / "pipeline.py")
+        """Return the SHA-256 of the weights, or of pipeline.py where a pipeline has no weights.
+
+        Several files have the digest of their digests, one after another.
+        """
+        digests = [weights.sha256 for weights in self.manifest.all_weights]
+        if len(digests) > 1:
+            return hashlib.sha256("".join(digests).encode()).hexdigest()
+        return digests[0] if digests else _sha256(self.folder / "pipeline.py")
 
     def verified_weights(self) -> Path | None:
-        """Return the weights file, after its bytes were found to have the manifest's digest.
+        """Return the weights file, after the bytes of every such file were found to have the manifest's digest.
 
         Raises
         ------
         PipelineError
-            The file is missing or is another one.
+            A file is missing or is another one.
         """
-        weights = self.manifest.weights
-        if weights is None:
-            return None
+        paths = [self._verified(weights) for weights in self.manifest.all_weights]
+        return paths[0] if paths else None
+
+    def _verified(self, weights: Weights) -> Path:
         path = self.folder / weights.file
         if not path.is_file():
             raise PipelineError(f"{self.name}: the weights file {weights.file} is missing")

@@ -60,6 +60,28 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
     assert "has shape (1, 1), expected (1,)" in only_problem(folder)
 
 
+def test_every_file_of_weights_is_verified_and_counts_for_the_digest(folder: Path) -> None:
+    one = registry.read_package(folder)
+    more = f"more_weights: [{{file: two.safetensors, sha256: {one.model_digest}, architecture: another}}]\n"
+    edit(folder, "resources:", f"{more}resources:")
+    assert "two.safetensors is missing" in only_problem(folder)
+    (folder / "two.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
+    assert registry.check(folder) == ()
+    both = registry.read_package(folder)
+    assert both.verified_weights() == folder.resolve() / "weights.safetensors"
+    assert both.model_digest != one.model_digest
+    (folder / "two.safetensors").write_bytes(b"another")
+    assert "two.safetensors has the SHA-256" in only_problem(folder)
+
+
+def test_more_weights_stand_beside_weights_only(folder: Path) -> None:
+    text = (folder / "manifest.yaml").read_text()
+    (folder / "manifest.yaml").write_text(
+        text.replace("weights:", "more_weights: [", 1).replace("one threshold}", "a}]")
+    )
+    assert "more_weights: they belong beside weights" in only_problem(folder)
+
+
 def test_missing_weights_are_told(folder: Path) -> None:
     (folder / "weights.safetensors").unlink()
     assert "weights.safetensors is missing" in only_problem(folder)

@@ -16,7 +16,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from pipelines.brain_lesions.fields import Array, Bools
-from pipelines.brain_lesions.net import CLASSES, SEQUENCES, LesionNet
+from pipelines.brain_lesions.net import SEQUENCES, LesionNet
 
 WINDOW = 96
 STEP = 64
@@ -59,22 +59,22 @@ def probabilities(images: Mapping[str, Array], brain: Bools, network: LesionNet)
     Parameters
     ----------
     images : float32 [k, j, i] by sequence name
-        Normalised inside the brain, 0 outside; FLAIR, and what else there is.
+        Normalised inside the brain, 0 outside; what there is of the four.
     brain : bool [k, j, i]
     network : LesionNet
 
     Returns
     -------
     dict of float32 [k, j, i]
-        By the names in `net.CLASSES`.
+        By the names of the network's classes.
     """
     if not brain.any():
-        return {name: np.zeros(brain.shape, np.float32) for name in CLASSES}
+        return {name: np.zeros(brain.shape, np.float32) for name in network.classes}
     present = torch.tensor([[name in images for name in SEQUENCES]])
     pads = [(8, max(8, WINDOW - 8 - n)) for n in brain.shape]
     blank = np.zeros(brain.shape, dtype=np.float32)
     whole = torch.from_numpy(np.stack([np.pad(images.get(name, blank), pads) for name in SEQUENCES]))
-    total, weights = torch.zeros((len(CLASSES), *whole.shape[1:])), torch.zeros(whole.shape[1:])
+    total, weights = torch.zeros((len(network.classes), *whole.shape[1:])), torch.zeros(whole.shape[1:])
     bell = _bell()
     for window in _windows(tuple(whole.shape[1:]), np.pad(brain, pads)):
         answer = _answer(network, whole[(slice(None), *window)][None], present)
@@ -82,7 +82,7 @@ def probabilities(images: Mapping[str, Array], brain: Bools, network: LesionNet)
         weights[window] += bell
     k, j, i = (slice(8, 8 + n) for n in brain.shape)
     mean = (total / weights.clamp_min(1e-6))[:, k, j, i].numpy()
-    return {name: np.where(brain, mean[n], 0).astype(np.float32) for n, name in enumerate(CLASSES)}
+    return {name: np.where(brain, mean[n], 0).astype(np.float32) for n, name in enumerate(network.classes)}
 
 
 def _bell() -> Tensor:

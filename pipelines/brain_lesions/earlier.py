@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,13 @@ class Comparison:
     remarks: tuple[str, ...]
 
 
-def compared(current: Read, prior: Prior, network: LesionNet) -> Comparison:
+def compared(current: Read, prior: Prior, network: LesionNet, without: NDArray[np.bool_] | None = None) -> Comparison:
     """Return what became of each lesion since `prior`.
+
+    Parameters
+    ----------
+    without : bool [k, j, i], optional
+        Where nothing is compared (a tumour), on the current model grid.
 
     Raises
     ------
@@ -47,6 +52,8 @@ def compared(current: Read, prior: Prior, network: LesionNet) -> Comparison:
     before = read(Sequences(prior.volumes, prior.reference), network, current.rule)
     found = _registered(current, before)
     pair = _pair(current, before, found)
+    if without is not None:
+        pair = replace(pair, prior=np.where(without, 0, pair.prior).astype(np.int32))
     known = moved(prior.known, np.asarray(np.linalg.inv(found.matrix), np.float64))
     prior_mm3 = sum(one.volume_mm3 for one in measures(pair.prior, pair).values())
     remarks = tuple(f"earlier study: {remark}" for remark in before.prepared.remarks)

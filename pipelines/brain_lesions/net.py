@@ -20,6 +20,8 @@ ARCHITECTURE = "brain_lesions/1"
 """Written into the weights' metadata: a file made for other shapes is refused by name."""
 SEQUENCES = ("FLAIR", "T1", "T1C", "T2")
 CLASSES = ("lesion",)
+TUMOUR_CLASSES = ("enhancing", "necrotic", "oedema")
+ARCHITECTURES = {CLASSES: ARCHITECTURE, TUMOUR_CLASSES: "brain_tumours/1"}
 SIDE = 16
 """Sides of what the network sees must be multiples of this."""
 
@@ -64,14 +66,17 @@ def _summed(parts: Sequence[Tensor], rows: Sequence[Tensor], shape: tuple[int, .
 
 
 class LesionNet(nn.Module):
-    """Logits of lesion per voxel, from any of the sequences that are there.
+    """Logits of each of `classes` per voxel, from any of the sequences that are there.
 
     Works on a folded grid (2 x 2 x 2 voxels as channels) and answers on the full one, so that small lesions keep
     their outline; four levels see about 100 mm around.
     """
 
-    def __init__(self, own: int = 16, widths: tuple[int, ...] = (32, 48, 48, 64)) -> None:
+    def __init__(
+        self, own: int = 16, widths: tuple[int, ...] = (32, 48, 48, 64), classes: tuple[str, ...] = CLASSES
+    ) -> None:
         super().__init__()
+        self.classes = classes
         self.encoders = nn.ModuleDict({name: _block(8, own, own) for name in SEQUENCES})
         first, *deeper = widths
         self.down = nn.ModuleList([_block(2 * own, first)])
@@ -79,7 +84,7 @@ class LesionNet(nn.Module):
         # the grid of the first level is the dearest: one convolution each way
         self.up = nn.ModuleList(_block(a + b, b, b) for a, b in pairwise(deeper[::-1]))
         self.up.append(_block(deeper[0] + first, first))
-        self.head = nn.Conv3d(widths[0], 8 * len(CLASSES), 1)
+        self.head = nn.Conv3d(widths[0], 8 * len(classes), 1)
         nn.init.constant_(self.head.get_parameter("bias"), -3.0)  # most voxels are no lesion
 
     def forward(self, images: Tensor, present: Tensor) -> Tensor:
@@ -112,12 +117,12 @@ class LesionNet(nn.Module):
 
 def save_network(network: LesionNet, path: Path, metadata: Mapping[str, str]) -> None:
     """Write the weights with `metadata`."""
-    save_weights(network, path, ARCHITECTURE, metadata)
+    save_weights(network, path, ARCHITECTURES[network.classes], metadata)
 
 
-def load_network(path: Path) -> LesionNet:
-    """Return the network of the safetensors file `path`; raise ValueError as `load_weights` does."""
-    network = LesionNet()
-    load_weights(network, path, ARCHITECTURE)
+def load_network(path: Path, classes: tuple[str, ...] = CLASSES) -> LesionNet:
+    """Return the network of `classes` of the safetensors file `path`; raise ValueError as `load_weights` does."""
+    network = LesionNet(classes=classes)
+    load_weights(network, path, ARCHITECTURES[classes])
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return network

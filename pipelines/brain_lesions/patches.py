@@ -36,8 +36,8 @@ class Patch:
     ----------
     images : float32 [4, k, j, i]
         Normalised, 0 outside the brain; all four, whether the network is to see them or not.
-    mask : bool [k, j, i]
-        Lesions.
+    mask : bool [k, j, i], or [classes, k, j, i]
+        Lesions; where there are several classes, each of them.
     brain : bool [k, j, i]
         Where the loss counts.
     present : bool [4]
@@ -59,18 +59,18 @@ def make_patch(rng: np.random.Generator, background: Background, library: NDArra
         Lesions of patients, 0 or 1, in the frame of the background.
     """
     shape = library[int(rng.integers(len(library)))][None]
-    at = _bent(rng, _middle(rng, background, shape), size)
+    at = bent(rng, near_lesion(rng, background, shape), size)
     piece = sampled(background.channels, at)
     images, tissues, depth, mask = piece[:4], piece[TISSUES], piece[DEPTH], piece[TRUTH] > 0.5
     images, sample, tissues = remixed(rng, images, tissues, background.sample)
     images = dirtied(rng, images, tissues)
     if rng.random() > HEALTHY_SHARE:
-        wanted = sampled(shape, at + _moved(rng, at))[0]
+        wanted = sampled(shape, at + moved(rng, at))[0]
         images, more = painted(rng, images, tissues, wanted, random_look(rng))
         mask = mask | more
     brain = depth > np.clip(smooth_noise(rng, depth.shape, 12.0) * rng.uniform(0, 1.0) + rng.normal(0, 0.6), -2, 3)
-    images = _scanned(rng, images)
-    seen = np.stack([_normalised(rng, image, s) for image, s in zip(images, sample, strict=True)])
+    images = scanned(rng, images)
+    seen = np.stack([shown(rng, image, s) for image, s in zip(images, sample, strict=True)])
     return Patch(seen * brain, mask & brain, brain, random_presence(rng))
 
 
@@ -81,7 +81,7 @@ def random_presence(rng: np.random.Generator) -> Bools:
     return np.concatenate([[True], others])
 
 
-def _middle(rng: np.random.Generator, background: Background, shape: NDArray[np.uint8]) -> NDArray[np.float64]:
+def near_lesion(rng: np.random.Generator, background: Background, shape: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the patch's middle: near a lesion of the mask mostly, else anywhere in the brain."""
     places = np.argwhere(shape[0]) if rng.random() < 0.7 else np.zeros((0, 3))
     if len(places) == 0:
@@ -89,7 +89,7 @@ def _middle(rng: np.random.Generator, background: Background, shape: NDArray[np.
     return np.asarray(places[rng.integers(len(places))] + rng.uniform(-16, 16, 3), dtype=np.float64)
 
 
-def _bent(rng: np.random.Generator, middle: NDArray[np.float64], size: int) -> Array:
+def bent(rng: np.random.Generator, middle: NDArray[np.float64], size: int) -> Array:
     """Return the places [3, k, j, i] in the background of a patch's voxels: turned, stretched, mirrored, bent."""
     turn = np.eye(3)
     for axis in range(3):
@@ -112,7 +112,7 @@ def _wobble(rng: np.random.Generator, size: int, step: float, reach: float) -> A
     return np.stack([smooth_noise(rng, (size,) * 3, step) * np.float32(reach) for _ in range(3)])
 
 
-def _moved(rng: np.random.Generator, at: Array) -> Array:
+def moved(rng: np.random.Generator, at: Array) -> Array:
     """Return how the lesions' frame differs from the brain's: shifted, stretched and bent a little."""
     size = at.shape[1]
     stretch = rng.uniform(-0.12, 0.12, 3).reshape(3, 1, 1, 1)
@@ -141,14 +141,14 @@ def remixed(rng: np.random.Generator, images: Array, tissues: Array, sample: Arr
     return out, values, tissues
 
 
-def _scanned(rng: np.random.Generator, images: Array) -> Array:
-    """Return the images as a scanner gives them: noise, blur, slices, and a shift against FLAIR."""
+def scanned(rng: np.random.Generator, images: Array, slices: tuple[float, float] = (2.0, 6.0)) -> Array:
+    """Return the images as a scanner gives them: noise, blur, `slices` (thickness, voxels), a shift against FLAIR."""
     size = images.shape[1]
-    together = _slices(rng) if rng.random() < 0.4 else None
+    together = _slices(rng, slices) if rng.random() < 0.4 else None
     out = np.empty_like(images)
     for n, image in enumerate(images):
         axis, thickness = (
-            together if together and rng.random() < 0.8 else _slices(rng) if rng.random() < 0.15 else (0, 1.0)
+            together if together and rng.random() < 0.8 else _slices(rng, slices) if rng.random() < 0.15 else (0, 1.0)
         )
         noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(
             rng.uniform(0, 0.35) if rng.random() < 0.7 else 0.05
@@ -162,9 +162,9 @@ def _scanned(rng: np.random.Generator, images: Array) -> Array:
     return out
 
 
-def _slices(rng: np.random.Generator) -> tuple[int, float]:
-    """Return an axis, mostly k, and a slice thickness in mm."""
-    return int(rng.choice(3, p=(0.7, 0.15, 0.15))), float(rng.uniform(2.0, 6.0))
+def _slices(rng: np.random.Generator, thickness: tuple[float, float]) -> tuple[int, float]:
+    """Return an axis, mostly k, and a slice thickness in voxels."""
+    return int(rng.choice(3, p=(0.7, 0.15, 0.15))), float(rng.uniform(*thickness))
 
 
 def _line(rng: np.random.Generator, size: int, thickness: float, shift: float) -> Array | None:
@@ -182,7 +182,7 @@ def _line(rng: np.random.Generator, size: int, thickness: float, shift: float) -
     return matrix
 
 
-def _normalised(rng: np.random.Generator, image: Array, sample: Array) -> Array:
+def shown(rng: np.random.Generator, image: Array, sample: Array) -> Array:
     """Return an image by the whole brain's median and spread, with a bias field and a small error left."""
     low, middle, high = np.percentile(sample, (25, 50, 75))
     spread = max(float(high - low) / 1.349, 0.2) * float(np.exp(rng.normal(0, 0.12)))

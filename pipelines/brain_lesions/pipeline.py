@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pacsai import terms
-from pacsai.finding import Finding, Mask, Measurement, Result
+from pacsai.finding import Finding, Mask, Measurement, Outcome, Result
 from pacsai.pipeline import Lesion, Phantom
 from pacsai.sequences import Prior, Sequences
 from pacsai.volume import Grid, Volume
@@ -20,25 +20,28 @@ from pipelines.brain_lesions.anatomy import Place, anatomy, places
 from pipelines.brain_lesions.detect import SHIPPED, Rule
 from pipelines.brain_lesions.earlier import Comparison, compared
 from pipelines.brain_lesions.followed import Followed, place
-from pipelines.brain_lesions.net import LesionNet, load_network
+from pipelines.brain_lesions.net import TUMOUR_CLASSES, LesionNet, load_network
 from pipelines.brain_lesions.phantom import brain_phantom
 from pipelines.brain_lesions.prepare import Unfit, labels_back_onto
 from pipelines.brain_lesions.study import Read, read
 from pipelines.brain_lesions.telling import compared_with, gone, total
+from pipelines.brain_lesions.tumour_telling import LABELS, Tumour, apart, tumour_findings, tumour_of
 
+TUMOUR_WEIGHTS = "tumour.safetensors"
 NO_COMPARISON = Comparison((), 0.0, ())
 VOLUMES = "volumes are those of the voxels of the reference series, volumes of the earlier study those on a 1 mm grid"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BrainLesions:
-    """The pipeline with its trained network; `rule` is the operating point."""
+    """The pipeline with its trained networks; `rule` is the operating point of the first."""
 
     network: LesionNet
     rule: Rule = SHIPPED
+    tumours: LesionNet | None = None
 
     def analyse(self, sequences: Sequences) -> Result:
-        """Return the lesions of a study of the head, the largest first, each with what became of it.
+        """Return the tumour's parts and the lesions of a study of the head, the largest first, with their change.
 
         *Not analysed* where the study cannot be prepared. An earlier study that cannot be is told in a remark.
         """
@@ -47,23 +50,32 @@ class BrainLesions:
         except Unfit as reason:
             return Result.not_analysed(str(reason))
         prior, remarks = sequences.prior, current.prepared.remarks
+        tumour, told = tumour_of(current, self.tumours) if self.tumours else (None, ())
+        remarks += told
+        if tumour:
+            current, told = apart(current, tumour)
+            remarks += told
         comparison = None
         if prior is not None:
-            comparison, told = self._compared(current, prior)
+            comparison, told = self._compared(current, prior, tumour)
             remarks += told
-        return _result(current, prior, comparison, remarks)
+        result = _result(current, prior, comparison, remarks)
+        return _with_tumour(result, tumour_findings(current, tumour, prior)) if tumour else result
 
-    def _compared(self, current: Read, prior: Prior) -> tuple[Comparison | None, tuple[str, ...]]:
+    def _compared(
+        self, current: Read, prior: Prior, tumour: Tumour | None
+    ) -> tuple[Comparison | None, tuple[str, ...]]:
         """Return the comparison, or None and why there is none."""
+        known = tuple(one for one in prior.known if one.label not in LABELS)
         try:
-            found = compared(current, prior, self.network)
+            found = compared(current, replace(prior, known=known), self.network, tumour.whole if tumour else None)
         except Unfit as reason:
             return None, (f"not compared with the earlier study: {reason}",)
         return found, (*found.remarks, VOLUMES)
 
 
 def load(weights: Path | None) -> BrainLesions:
-    """Return the pipeline with the network of the file `weights`.
+    """Return the pipeline with the network of the file `weights`, and that of tumours where it lies beside.
 
     Raises
     ------
@@ -72,7 +84,9 @@ def load(weights: Path | None) -> BrainLesions:
     """
     if weights is None:
         raise ValueError("brain_lesions cannot run without its weights")
-    return BrainLesions(load_network(weights))
+    beside = weights.with_name(TUMOUR_WEIGHTS)
+    tumours = load_network(beside, TUMOUR_CLASSES) if beside.is_file() else None
+    return BrainLesions(load_network(weights), tumours=tumours)
 
 
 def phantom(seed: int, full: bool = False) -> Phantom:
@@ -122,6 +136,12 @@ def _result(current: Read, prior: Prior | None, comparison: Comparison | None, r
     if prior is not None and comparison:
         result = replace(result, earlier=compared_with(prior, current.reference, prior_mm3))
     return result
+
+
+def _with_tumour(result: Result, parts: list[Finding]) -> Result:
+    """Return the result with the parts of the tumour before all else; the total stays that of the lesions."""
+    findings = (*parts, *result.findings)
+    return replace(result, outcome=Outcome.FINDINGS if findings else result.outcome, findings=findings)
 
 
 def _findings(current: Read, followed: Mapping[int, Followed]) -> list[Finding]:

@@ -79,7 +79,7 @@ def train(
         tell("no real brain: training on phantoms only")
     shape = brain.brain.shape if brain else shape
     work.mkdir(parents=True, exist_ok=True)
-    kinds = _made(brain, (shape[0], shape[1], shape[2]), work, phantoms, workers)
+    kinds = made(brain, (shape[0], shape[1], shape[2]), work, phantoms, workers)
     tell(f"{len(kinds)} backgrounds")
     shares = np.array([SHARES[kind] / kinds.count(kind) for kind in kinds])
     backgrounds = [open_background(work / f"{n}-{kind}.npy") for n, kind in enumerate(kinds)]
@@ -87,7 +87,7 @@ def train(
     return learn(LesionNet(), examples, workers, work)
 
 
-def _made(brain: RealBrain | None, shape: tuple[int, int, int], work: Path, phantoms: int, workers: int) -> list[str]:
+def made(brain: RealBrain | None, shape: tuple[int, int, int], work: Path, phantoms: int, workers: int) -> list[str]:
     """Write the backgrounds and the library of masks into `work`; return the backgrounds' kinds in order."""
     kinds = [] if brain is None else ["real", "healed"]
     real_masks: list[NDArray[np.bool_]] = []

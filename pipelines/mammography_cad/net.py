@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pacsai.networks import load_weights, save_weights
 
 ARCHITECTURE = "mammography_cad/1"
 """Written into the weights' metadata: a file made for other shapes is refused by name."""
@@ -141,45 +141,19 @@ def parts(networks: Networks) -> Mapping[str, nn.Module]:
     return {name: getattr(networks, name) for name in Networks.__slots__}
 
 
+def _together(networks: Networks) -> nn.Module:
+    return nn.ModuleDict(parts(networks))
+
+
 def save_networks(networks: Networks, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the weights, half precision, with `metadata` beside the architecture's name."""
-    tensors = {
-        f"{part}.{name}": value.half() if value.is_floating_point() else value
-        for part, module in parts(networks).items()
-        for name, value in module.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file({k: v.contiguous() for k, v in tensors.items()}, path, {"architecture": ARCHITECTURE, **metadata})
+    """Write the weights with `metadata`."""
+    save_weights(_together(networks), path, ARCHITECTURE, metadata)
 
 
 def load_networks(path: Path) -> Networks:
-    """Return the networks whose weights lie in the safetensors file `path`, in evaluation mode.
-
-    Raises
-    ------
-    ValueError
-        When the file was made for another architecture or a tensor is missing or of another shape.
-    """
+    """Return the networks of the safetensors file `path`; raise ValueError as `load_weights` does."""
     networks = new_networks()
-    with safe_open(path, framework="pt") as file:
-        found = (file.metadata() or {}).get("architecture")
-        if found != ARCHITECTURE:
-            raise ValueError(
-                f"{path.name} holds weights of architecture {found!r}; this pipeline needs {ARCHITECTURE!r}"
-            )
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    for part, module in parts(networks).items():
-        own = {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
-        _fill(module, own, f"{path.name}, {part}")
+    together = _together(networks)
+    load_weights(together, path, ARCHITECTURE)
+    together.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return networks
-
-
-def _fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    wanted = {k: v.shape for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")}
-    given = {k: v.shape for k, v in tensors.items()}
-    if wanted != given:
-        wrong = sorted(k for k in wanted.keys() | given.keys() if wanted.get(k) != given.get(k))
-        raise ValueError(f"{where}: {len(wrong)} tensors are missing, unknown or of another shape, first {wrong[0]}")
-    module.load_state_dict(dict(tensors), strict=False)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module.eval()
