@@ -39,7 +39,7 @@ def _depth(image: NDArray[np.float32], low: float, span: float) -> int:
     """Return how many rows from the top are frame: to the last bright one, and dark ones that go on from there."""
     rows = image[: max(1, int(DEEPEST * image.shape[0]))]
     bright = (rows > low + BRIGHT * span).mean(axis=1) > SOLID
-    dark = (rows <= low + DARK * span).all(axis=1)  # any tissue in a line ends it
+    dark = np.asarray((rows <= low + DARK * span).all(axis=1), dtype=np.bool_)  # any tissue in a line ends it
     depth = int(np.flatnonzero(bright)[-1]) + 1 + BLUR if bright.any() else 0
     depth += int(np.argmin(np.append(dark[depth:], False)))
     return depth if depth < len(rows) else 0

@@ -33,8 +33,8 @@ from pipelines.brain_lesions.material import RealBrain, normalised, read_brain
 from pipelines.brain_lesions.net import LesionNet, save_network
 from pipelines.brain_lesions.phantom import SHAPE, brain_phantom, build_anatomy, lesion_shapes, seen_by
 
-STEPS, STOP = 3000, 1500
-"""Of the cycle of learning rates, and where it is cut: the average of the weights is good by then."""
+STEPS, STOP = 3000, 3000
+"""Of the cycle of learning rates, and where it is cut."""
 PHANTOMS = 12
 SHARES = {"healed": 0.55, "real": 0.2, "phantom": 0.25}
 """How often a patch comes from the real brain healed, as it is, and from generated brains."""
