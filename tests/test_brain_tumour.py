@@ -19,11 +19,11 @@ from pacsai.volume import Volume
 from pipelines.brain_lesions.backgrounds import Background, depth_of
 from pipelines.brain_lesions.detect import Rule, probabilities
 from pipelines.brain_lesions.evaluate_tumour import SUBSETS, VOXEL_ML, dice, real
-from pipelines.brain_lesions.fields import Array, Bools
+from pipelines.brain_lesions.fields import Array, Bools, halved
 from pipelines.brain_lesions.learning import Examples, Paused, Plan, learn
 from pipelines.brain_lesions.net import TUMOUR_CLASSES, LesionNet, load_network, save_network
 from pipelines.brain_lesions.painting import FLAIR, T1C, T2
-from pipelines.brain_lesions.phantom.heads import PlainHead, coarser, plain_head, tumour_head
+from pipelines.brain_lesions.phantom.tumour_brains import PlainHead, coarser, plain_head, tumour_head
 from pipelines.brain_lesions.phantom.tumours import (
     LEAST_MM,
     MOST_MM,
@@ -37,7 +37,7 @@ from pipelines.brain_lesions.pipeline import TUMOUR_WEIGHTS, load
 from pipelines.brain_lesions.prepare import Prepared
 from pipelines.brain_lesions.study import Read
 from pipelines.brain_lesions.train_tumour import check, started, whole
-from pipelines.brain_lesions.tumour import TumourRule, doubled, halved, tumour_parts
+from pipelines.brain_lesions.tumour import TumourRule, doubled, tumour_parts
 from pipelines.brain_lesions.tumour_patches import VOXEL_MM, make_tumour_patch, tumour_presence
 from pipelines.brain_lesions.tumour_telling import CAUTION, LABELS, apart, tumour_findings, tumour_of
 from pipelines.brain_lesions.tumour_telling import Tumour as Found

@@ -38,5 +38,6 @@ def test_weights_of_other_shapes_are_refused(tmp_path: Path) -> None:
 
 
 def test_unfolding_undoes_folding() -> None:
-    x = torch.rand(2, 3, 4, 6, 8)
+    x = torch.arange(2 * 3 * 4 * 6 * 8, dtype=torch.float32).reshape(2, 3, 4, 6, 8)
     assert torch.equal(unfolded(folded(x)), x)
+    assert folded(x).shape == (2, 24, 2, 3, 4)

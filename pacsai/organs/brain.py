@@ -146,7 +146,7 @@ def _surface(image: Image, contrast: str) -> tuple[Surface, Mask]:
     """Return the brain's surface and its inside on the upright grid."""
     air, _ = _levels(image)
     head, centre, lowest = _head(image)
-    brain = _brain_level(image)
+    brain = _brain_level(image, head, centre)
     cut = np.where(np.arange(image.shape[0])[:, None, None] < lowest, np.float32(air), image)
     brain = max(brain, air + 1e-6)
     deep = ndimage.distance_transform_edt(head) * COARSE_MM > FAT_DEPTH_MM
@@ -162,7 +162,8 @@ def _surface(image: Image, contrast: str) -> tuple[Surface, Mask]:
 def _clamped(grid: Grid, coarse: Grid) -> Grid:
     """Return an image whose fluid is no brighter than its brain, so that thin bone beside it stays dark."""
     air, _ = _levels(coarse.array)
-    brain = _brain_level(coarse.array)
+    head, centre, _ = _head(coarse.array)
+    brain = _brain_level(coarse.array, head, centre)
     return Grid(np.minimum(grid.array, np.float32(air + FLUID * (brain - air))), grid.affine)
 
 
@@ -191,9 +192,8 @@ def _head(image: Image) -> tuple[Mask, NDArray[np.float64], int]:
     return head, centre, lowest
 
 
-def _brain_level(image: Image) -> float:
+def _brain_level(image: Image, head: Mask, centre: NDArray[np.float64]) -> float:
     """Return how bright the middle of the head is."""
-    head, centre, _ = _head(image)
     middle = _ball(image.shape, centre, 30 / COARSE_MM) & head
     return float(np.median(image[middle])) if middle.any() else _levels(image)[1]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -177,17 +178,7 @@ def _check(breast: Breast, first: NDArray[np.intp]) -> None:
 
 
 def _hull_area(breast: Breast) -> float:
-    """Return the area of the convex hull of wall and skin line, by the upper chain of a monotone scan."""
-    points = [(float(r), float(d)) for r, d in zip(breast.rows, breast.depth + 1, strict=True)]
-    chain: list[tuple[float, float]] = []
-    for point in points:
-        while len(chain) > 1 and _turns_out(chain[-2], chain[-1], point):
-            chain.pop()
-        chain.append(point)
-    across, up = np.array(chain).T
-    return float(np.trapezoid(up, across)) + float(up[-1])
-
-
-def _turns_out(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """Tell whether b lies on or below the line from a to c."""
-    return (b[0] - a[0]) * (c[1] - a[1]) >= (b[1] - a[1]) * (c[0] - a[0])
+    """Return the area of the convex hull of wall and skin line, the last row's pixels included."""
+    rows, depth = breast.rows.astype(np.float64), breast.depth + 1
+    skin, wall = np.stack([rows, depth], axis=1), np.stack([rows, np.zeros_like(rows)], axis=1)
+    return float(ConvexHull(np.concatenate([skin, wall])).volume) + float(depth[-1])

@@ -25,12 +25,12 @@ from pacsai.sequences import Sequences
 from pacsai.volume import Grid, Volume
 from pacsai.volume.itk import onto
 from pipelines.brain_lesions.detect import probabilities
-from pipelines.brain_lesions.fields import Array, Bools
+from pipelines.brain_lesions.fields import Array, Bools, halved
 from pipelines.brain_lesions.material import read_brain
 from pipelines.brain_lesions.net import TUMOUR_CLASSES, load_network
-from pipelines.brain_lesions.phantom.heads import coarser, plain_head, tumour_head
+from pipelines.brain_lesions.phantom.tumour_brains import coarser, plain_head, tumour_head
 from pipelines.brain_lesions.prepare import prepare
-from pipelines.brain_lesions.tumour import TumourRule, halved, tumour_parts
+from pipelines.brain_lesions.tumour import TumourRule, tumour_parts
 
 VOXEL_ML = 0.008
 THRESHOLDS, PEAKS, CORES_ML = (0.3, 0.5), (0.0, 0.6, 0.8, 0.9), (0.0, 0.3, 1.0)

@@ -84,3 +84,11 @@ def sampled(array: NDArray[np.generic], at: Array) -> Array:
     return np.asarray(
         functional.grid_sample(part, places, mode="bilinear", padding_mode="border", align_corners=True)[0].numpy()
     )
+
+
+def halved(array: NDArray[np.generic]) -> Array:
+    """Return means over 2 x 2 x 2 voxels of the last three axes; odd ends are filled up with 0."""
+    odd = [(0, 0)] * (array.ndim - 3) + [(0, n % 2) for n in array.shape[-3:]]
+    even = np.pad(np.asarray(array, dtype=np.float32), odd)
+    k, j, i = (n // 2 for n in even.shape[-3:])
+    return np.asarray(even.reshape(*array.shape[:-3], k, 2, j, 2, i, 2).mean(axis=(-5, -3, -1)), dtype=np.float32)

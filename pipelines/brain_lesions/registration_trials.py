@@ -28,8 +28,8 @@ from scipy.spatial.transform import Rotation
 
 from pacsai.registration import moved, register
 from pacsai.volume import Grid
-from pipelines.brain_lesions.heads import Head, head_phantom
 from pipelines.brain_lesions.phantom import brain_phantom
+from pipelines.brain_lesions.phantom.heads import Head, head_phantom
 
 PATIENTS = ("patient19", "patient26")
 FILES = {"FLAIR": "flair.nii.gz", "T1": "t1.nii.gz", "T1C": "t1post.nii.gz", "T2": "t2.nii.gz"}

@@ -24,14 +24,14 @@ import torch
 
 from pipelines.brain_lesions.backgrounds import open_background, save_background
 from pipelines.brain_lesions.detect import probabilities
-from pipelines.brain_lesions.fields import Bools
+from pipelines.brain_lesions.fields import Bools, halved
 from pipelines.brain_lesions.learning import Examples, Paused, Plan, learn, tell
 from pipelines.brain_lesions.material import read_brain
 from pipelines.brain_lesions.net import TUMOUR_CLASSES, LesionNet, load_network, save_network
 from pipelines.brain_lesions.phantom import SHAPE
-from pipelines.brain_lesions.phantom.heads import TumourHead, coarser, plain_head, tumour_head
+from pipelines.brain_lesions.phantom.tumour_brains import TumourHead, coarser, plain_head, tumour_head
 from pipelines.brain_lesions.train import made
-from pipelines.brain_lesions.tumour import halved, tumour_parts
+from pipelines.brain_lesions.tumour import tumour_parts
 from pipelines.brain_lesions.tumour_patches import VOXEL_MM, make_tumour_patch, tumour_presence
 
 STEPS, STOP = 1200, 1065

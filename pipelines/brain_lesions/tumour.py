@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
 from pipelines.brain_lesions.detect import TOUCHING, probabilities
-from pipelines.brain_lesions.fields import Array, Bools
+from pipelines.brain_lesions.fields import Array, Bools, halved
 from pipelines.brain_lesions.net import TUMOUR_CLASSES, LesionNet
 
 
@@ -56,14 +55,6 @@ def tumour_probabilities(images: Mapping[str, Array], brain: Bools, network: Les
     small = {name: halved(image) for name, image in images.items()}
     found = probabilities(small, halved(brain.astype(np.float32)) > 0.5, network)
     return {name: np.where(brain, doubled(found[name], brain.shape), 0).astype(np.float32) for name in TUMOUR_CLASSES}
-
-
-def halved(array: NDArray[np.generic]) -> Array:
-    """Return means over 2 x 2 x 2 voxels of the last three axes; odd ends are filled up with 0."""
-    odd = [(0, 0)] * (array.ndim - 3) + [(0, n % 2) for n in array.shape[-3:]]
-    even = np.pad(np.asarray(array, dtype=np.float32), odd)
-    k, j, i = (n // 2 for n in even.shape[-3:])
-    return np.asarray(even.reshape(*array.shape[:-3], k, 2, j, 2, i, 2).mean(axis=(-5, -3, -1)), dtype=np.float32)
 
 
 def doubled(array: Array, shape: tuple[int, ...]) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,6 +183,22 @@ class Judged:
     def of(cls, shown: Shown, target: NDArray[np.float32], *, real: bool) -> Judged:
         """Return a candidate in half precision."""
         return cls(shown.near.astype(np.float16), shown.far.astype(np.float16), shown.features, target, real)
+
+
+def save_judged(rows: Sequence[Judged], path: Path) -> None:
+    """Write candidates."""
+    near, far, features, target, real = (np.array([getattr(one, name) for one in rows]) for name in Judged.__slots__)
+    np.savez(path, near=near, far=far, features=features, target=target, real=real)
+
+
+def read_judged(path: Path) -> list[Judged]:
+    """Return the candidates that `save_judged` wrote."""
+    with np.load(path) as file:
+        columns = [file[name] for name in Judged.__slots__]
+    return [
+        Judged(near, far, features, target, bool(real))
+        for near, far, features, target, real in zip(*columns, strict=True)
+    ]
 
 
 def target_of(known: Known | None, lists: Mapping[str, tuple[str, ...]], *, told: bool = True) -> NDArray[np.float32]:

@@ -14,7 +14,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
 import hashlib
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +27,16 @@ from pipelines.mammography_cad.learning import Plan, finder_loss, judge_loss, le
 from pipelines.mammography_cad.look import speck_contrast
 from pipelines.mammography_cad.net import MASS_WORDS, SPECK_WORDS, Networks, new_networks, save_networks
 from pipelines.mammography_cad.ready import Ready, make_ready, read_ready, ready_real, real_images
-from pipelines.mammography_cad.teaching import Candidates, Judged, MassCrops, Place, SpeckCrops, window_of
+from pipelines.mammography_cad.teaching import (
+    Candidates,
+    Judged,
+    MassCrops,
+    Place,
+    SpeckCrops,
+    read_judged,
+    save_judged,
+    window_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +87,12 @@ class Bench:
 
     def kept(self, name: str, make: Callable[[], list[Judged]]) -> list[Judged]:
         """Return what `make` makes, from the work folder where it lies there already."""
-        path = self.work / f"{name}.pickle"
+        path = self.work / f"{name}.npz"
         if not path.exists():
-            made = make()
-            path.with_suffix(".part").write_bytes(pickle.dumps(made))
-            path.with_suffix(".part").replace(path)
-            return made
-        return list(pickle.loads(path.read_bytes()))  # noqa: S301 (this program's own work folder)
+            part = path.with_suffix(".part.npz")
+            save_judged(make(), part)
+            part.replace(path)
+        return read_judged(path)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -132,7 +139,7 @@ def train_masses(networks: Networks, recipe: Recipe, ready: list[Path], shots: l
     first, second = recipe.mass_steps
     seed = 100 * bench.seed
     bench.learn("masses-1", networks.masses, MassCrops(places), finder_loss, Plan(first, 8, 2e-3, seed + 1))
-    if not (bench.work / "judge-masses.pickle").exists():
+    if not (bench.work / "judge-masses.npz").exists():
         looks = ((p, s.look) for p, s in zip(places, [*map(read_ready, ready), *shots], strict=True))
         tell(f"{mining.mine(networks.masses, list(looks))} hard places mined")
     bench.learn("masses-2", networks.masses, MassCrops(places), finder_loss, Plan(second, 8, 1.5e-3, seed + 2))

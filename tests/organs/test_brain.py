@@ -11,8 +11,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from pacsai.organs.brain import extract_brain
 from pacsai.volume import Grid, read_volume
-from pipelines.brain_lesions.heads import Head, head_phantom
 from pipelines.brain_lesions.phantom import BrainPhantom, brain_phantom
+from pipelines.brain_lesions.phantom.heads import Head, head_phantom
 from pipelines.brain_lesions.registration_trials import FILES, read_nifti
 from tests.phantoms import instances
 

@@ -13,11 +13,9 @@ from pipelines.brain_lesions.net import (
     CLASSES,
     SEQUENCES,
     LesionNet,
-    folded,
     fused,
     load_network,
     save_network,
-    unfolded,
 )
 
 
@@ -29,11 +27,6 @@ def network() -> LesionNet:
 
 def images() -> torch.Tensor:
     return torch.randn(2, 4, 32, 32, 32, generator=torch.Generator().manual_seed(1))
-
-
-def test_folding_loses_nothing() -> None:
-    x = images()
-    assert torch.equal(unfolded(folded(x)), x)
 
 
 def test_the_variance_of_one_sequence_is_0() -> None:

@@ -11,19 +11,11 @@ from safetensors.torch import load_file, save_file
 from pipelines.chest_ct_nodules.net import (
     Reducer,
     UNet,
-    folded,
     load_networks,
     new_networks,
     save_networks,
     scaled,
-    unfolded,
 )
-
-
-def test_unfolding_undoes_folding() -> None:
-    x = torch.arange(2 * 3 * 4 * 6 * 8, dtype=torch.float32).reshape(2, 3, 4, 6, 8)
-    assert torch.equal(unfolded(folded(x)), x)
-    assert folded(x).shape == (2, 24, 2, 3, 4)
 
 
 def test_scaling_takes_the_lung_window_to_one() -> None:

@@ -14,7 +14,7 @@ from pipelines.mammography_cad.learning import Plan, finder_loss, judge_loss, le
 from pipelines.mammography_cad.mining import lesion_at, speck_candidates
 from pipelines.mammography_cad.net import MASS_WORDS, Finder, new_networks
 from pipelines.mammography_cad.ready import LEFT_OUT, real_images
-from pipelines.mammography_cad.teaching import SPECK_CROP, SpeckCrops, target_of, window_of
+from pipelines.mammography_cad.teaching import SPECK_CROP, SpeckCrops, read_judged, save_judged, target_of, window_of
 
 MASS = Known("mass", (50.0, 50.0), 10.0, malignant=True, shape="oval", margin="spiculated", density="high")
 
@@ -37,14 +37,20 @@ def test_an_example_is_written_and_read(window: Example, tmp_path: Path) -> None
     np.testing.assert_allclose(again.image, window.image, atol=2e-3)
 
 
-def test_groups_of_a_window_become_candidates_for_the_judge(window: Example) -> None:
+def test_groups_of_a_window_become_candidates_for_the_judge_and_are_kept(window: Example, tmp_path: Path) -> None:
     class Bright(Finder):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.max_pool2d(x, 2) - 3.5
 
-    for one in speck_candidates(window, Bright(1, 1, (4, 4))):
+    rows = speck_candidates(window, Bright(1, 1, (4, 4)))
+    assert rows
+    save_judged(rows, tmp_path / "judged.npz")
+    for one, again in zip(rows, read_judged(tmp_path / "judged.npz"), strict=True):
         assert one.target[0] in (0, 1)
         assert np.isfinite(one.features).all()
+        assert again.real == one.real
+        for name in ("near", "far", "features", "target"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(one, name), strict=True)
 
 
 def test_the_truth_of_a_candidate_names_its_words_and_real_lesions_have_none() -> None:
