@@ -32,6 +32,7 @@ from pacsai.evaluate.exams import Lesion, Read, scores
 from pacsai.evaluate.froc import Scored, Truth
 from pacsai.exam import View
 from pacsai.mammography import normalised
+from pipelines.mammography_cad.anatomy import NotOneBreastError
 from pipelines.mammography_cad.detect import EVERYTHING, SHIPPED, Mark, ReadView, kept, read_view
 from pipelines.mammography_cad.net import MASS_WORDS, SPECK_WORDS, load_networks
 from pipelines.mammography_cad.phantom import PhantomLesion, exam
@@ -47,29 +48,40 @@ OVERLAP = 0.2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadExam:
-    """One exam: how it was read, the lesions there, (list, truth, said) of found ones, marks kept of each image."""
+    """One exam: how it was read, the lesions there, (list, truth, said) of found ones, marks kept, images refused."""
 
     read: Read
     lesions: tuple[Lesion, ...]
     words: tuple[tuple[str, str, str], ...]
     kept: int
+    refused: int
 
 
 def one_exam(weights: Path, seed: int) -> ReadExam:
-    """Return how the pipeline reads the generated exam of a seed."""
+    """Return how the pipeline reads the generated exam of a seed; an image that it refuses has no mark."""
     torch.set_num_threads(1)
     cad = MammographyCAD(load_networks(weights))
     made = generated_views(seed)
     truths = {view.name: found for view, found in made}
     lesions = [_lesion(f"{seed} {view.name}", one) for view, found in made for one in found]
-    reads = [read_view(view, cad.networks) for view, _ in made]
+    reads = [read for view, _ in made if (read := _read(view, cad))]
     marks = {read.view.name: kept(read.marks, EVERYTHING) for read in reads}
     scored = tuple(_scored(f"{seed} {name}", mark) for name, found in marks.items() for mark in found)
-    best = {f"{seed} {name}": max((m.probability for m in found), default=0.0) for name, found in marks.items()}
+    best = {f"{seed} {name}": max((m.probability for m in marks.get(name, ())), default=0.0) for name in truths}
     words = tuple(row for name, found in marks.items() for row in _words(found, truths[name]))
     shown = sum(len(kept(read.marks, SHIPPED)) for read in reads)
     print(f"exam {seed}: {len(lesions)} lesions, {shown} marks kept", file=sys.stderr, flush=True)  # noqa: T201
-    return ReadExam(Read(str(seed), best, max(best.values()), scored), tuple(lesions), words, shown)
+    refused = len(made) - len(reads)
+    return ReadExam(Read(str(seed), best, max(best.values()), scored), tuple(lesions), words, shown, refused)
+
+
+def _read(view: View, cad: MammographyCAD) -> ReadView | None:
+    """Return a view as it was read, None where it is refused."""
+    try:
+        return read_view(view, cad.networks)
+    except NotOneBreastError as error:
+        print(f"{view.name} refused: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return None
 
 
 def generated_views(seed: int) -> list[tuple[View, tuple[PhantomLesion, ...]]]:
@@ -138,6 +150,7 @@ def summed(rows: Sequence[ReadExam]) -> dict[str, Any]:
         "macro_f1": {name: macro_f1([(t, s) for n, t, s in words if n == name]) for name in names},
         "described": {name: sum(n == name for n, _, _ in words) for name in names},
         "marks_per_image": sum(row.kept for row in rows) / max(1, told["images"]),
+        "images_refused": sum(row.refused for row in rows),
     }
 
 
