@@ -26,6 +26,11 @@ ones flicker. On real masks drawn twice (7 patients, 1 and 3 mm), all that was c
 SLICE_MARGIN_MM = 1.0
 """The same for coarse images: so much more than a slice, as what is thinner may vanish between two."""
 
+WITNESS = 0.4
+"""Spreads of the brain's brightness by which FLAIR must have become brighter, on average, where a lesion is called new or
+grew, and darker where it shrank or is gone. Half of that of a faint lesion, as a border runs through half its height."""
+UNWITNESSED = "the outlines differ, but FLAIR there is as bright as before: called stable"
+
 
 def follow(pair: Pair, known: Sequence[Known] = ()) -> tuple[Followed, ...]:
     """Return what became of every lesion: those of the current study by their labels, then those that are gone.
@@ -61,6 +66,8 @@ def _group(group: Group, pair: Pair, now: dict[int, Measure], then: dict[int, Me
     change, remarks = changed(volume, before, max(shells)), _structure(group)
     if max(volume, before) < _smallest_mm3(pair):
         change = Change.STABLE
+    elif change is not Change.STABLE and not _witnessed(_difference(group, pair, change), pair, change):
+        change, remarks = Change.STABLE, (*remarks, UNWITNESSED)
     elif change is Change.STABLE and (part_mm3 := _outgrowth_mm3(group, pair)) >= _smallest_mm3(pair):
         change, remarks = Change.ENLARGING, (*remarks, f"a part of {part_mm3:.0f} mm3 lies where nothing was")
     for label in group.current:
@@ -88,6 +95,20 @@ def _outgrowth_mm3(group: Group, pair: Pair) -> float:
     return float(np.bincount(parts.ravel())[1:].max(initial=0)) * pair.voxel_mm3
 
 
+def _difference(group: Group, pair: Pair, change: Change) -> NDArray[np.bool_]:
+    """Return what one study's outline has and the other's has not, of a group that grew or shrank."""
+    now, then = np.isin(pair.current, group.current), np.isin(pair.prior, group.prior)
+    return now & ~then if change is Change.ENLARGING else then & ~now
+
+
+def _witnessed(mask: NDArray[np.bool_], pair: Pair, change: Change) -> bool:
+    """Tell whether FLAIR became as much brighter (or darker) within the mask as a change of that kind makes it."""
+    if pair.gained is None:
+        return True
+    gained = float(pair.gained[mask].mean()) if mask.any() else 0.0
+    return (gained if change in (Change.NEW, Change.ENLARGING) else -gained) >= WITNESS
+
+
 def _structure(group: Group) -> tuple[str, ...]:
     if len(group.prior) > 1 and len(group.current) > 1:
         return (f"{len(group.prior)} lesions of the earlier study are {len(group.current)} now, compared together",)
@@ -106,6 +127,8 @@ def _unmatched(label: int, one: Measure, pair: Pair) -> Followed:
         change, remarks = None, ("not shown by the earlier study",)
     elif _mostly(pair.suspected_then, mask):
         change, remarks = Change.STABLE, ("faintly there in the earlier study",)
+    elif not _witnessed(mask, pair, Change.NEW):
+        change, remarks = Change.STABLE, ("not outlined in the earlier study, but FLAIR was as bright there",)
     elif one.volume_mm3 < _smallest_mm3(pair):
         change, remarks = None, ("too small to be called new",)
     return Followed(label=label, change=change, volume_mm3=one.volume_mm3, centre_mm=one.centre_mm, remarks=remarks)
@@ -113,7 +136,8 @@ def _unmatched(label: int, one: Measure, pair: Pair) -> Followed:
 
 def _is_gone(label: int, one: Measure, pair: Pair) -> bool:
     mask = pair.prior == label
-    return one.volume_mm3 >= _smallest_mm3(pair) and _seen(mask, pair) and not _mostly(pair.suspected_now, mask)
+    told = one.volume_mm3 >= _smallest_mm3(pair) and _seen(mask, pair) and not _mostly(pair.suspected_now, mask)
+    return told and _witnessed(mask, pair, Change.GONE)
 
 
 def _vanished(label: int, one: Measure) -> Followed:

@@ -13,6 +13,7 @@ from pacsai.volume import Grid
 from pacsai.volume.itk import onto
 from pipelines.brain_lesions.change import Followed, Pair, follow, moved, resolution_on
 from pipelines.brain_lesions.followed import measures
+from pipelines.brain_lesions.gain import gain, with_appeared
 from pipelines.brain_lesions.net import LesionNet
 from pipelines.brain_lesions.prepare import THREADS, Unfit, back_onto, labels_back_onto
 from pipelines.brain_lesions.study import SUSPECTED, Read, read
@@ -24,6 +25,8 @@ class Comparison:
 
     Attributes
     ----------
+    labels : int32 [k, j, i]
+        The lesions of the current study, with those that the earlier one brings to light.
     followed : tuple of Followed
         Those of the current study, then those that are gone.
     prior_mm3 : float
@@ -31,6 +34,7 @@ class Comparison:
     remarks : tuple of str
     """
 
+    labels: NDArray[np.int32]
     followed: tuple[Followed, ...]
     prior_mm3: float
     remarks: tuple[str, ...]
@@ -53,11 +57,12 @@ def compared(current: Read, prior: Prior, network: LesionNet, without: NDArray[n
     found = _registered(current, before)
     pair = _pair(current, before, found)
     if without is not None:
-        pair = replace(pair, prior=np.where(without, 0, pair.prior).astype(np.int32))
+        prior, labels = (np.where(without, 0, of).astype(np.int32) for of in (pair.prior, pair.current))
+        pair = replace(pair, prior=prior, current=labels)
     known = moved(prior.known, np.asarray(np.linalg.inv(found.matrix), np.float64))
     prior_mm3 = sum(one.volume_mm3 for one in measures(pair.prior, pair).values())
     remarks = tuple(f"earlier study: {remark}" for remark in before.prepared.remarks)
-    return Comparison(follow(pair, known), prior_mm3, remarks)
+    return Comparison(pair.current, follow(pair, known), prior_mm3, remarks)
 
 
 def _registered(current: Read, before: Read) -> Registration:
@@ -75,14 +80,17 @@ def _pair(current: Read, before: Read, found: Registration) -> Pair:
     now, then = current.prepared, before.prepared
     # the current model grid, told in the frame of the earlier study: one resampling for both steps
     there = Grid(current.probability, found.matrix @ now.affine)
+    comparable = now.brain & (back_onto(there, then.brain.astype(np.float32), then.affine) > 0.5)
+    gained = gain(now.images["FLAIR"], back_onto(there, then.images["FLAIR"], then.affine), comparable)
     return Pair(
-        current=current.labels,
+        current=with_appeared(current.labels, current.probability, gained),
         prior=labels_back_onto(there, before.labels, then.affine),
         affine=now.affine,
         resolution_mm=resolution_on(now.affine, current.reference.affine, _in_current(before.reference.affine, found)),
-        comparable=now.brain & (back_onto(there, then.brain.astype(np.float32), then.affine) > 0.5),
+        comparable=comparable,
         suspected_then=back_onto(there, before.probability, then.affine) > SUSPECTED * before.rule.threshold,
         suspected_now=current.suspected,
+        gained=gained,
     )
 
 

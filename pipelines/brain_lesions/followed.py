@@ -75,6 +75,8 @@ class Pair:
     suspected_then, suspected_now : bool [k, j, i] or None
         What a lower threshold would have called a lesion. What is suspected there already is not new, and what is
         suspected still is not gone: a lesion at the edge of being seen flickers.
+    gained : float32 [k, j, i] or None
+        How much brighter FLAIR became (`gain.gain`): a change of outline that FLAIR does not share is none.
     """
 
     current: NDArray[np.int32]
@@ -84,6 +86,7 @@ class Pair:
     comparable: NDArray[np.bool_] | None = None
     suspected_then: NDArray[np.bool_] | None = None
     suspected_now: NDArray[np.bool_] | None = None
+    gained: NDArray[np.float32] | None = None
 
     @property
     def spacing_mm(self) -> Spacing:

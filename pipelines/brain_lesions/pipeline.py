@@ -28,7 +28,6 @@ from pipelines.brain_lesions.telling import compared_with, gone, total
 from pipelines.brain_lesions.tumour_telling import LABELS, Tumour, apart, tumour_findings, tumour_of
 
 TUMOUR_WEIGHTS = "tumour.safetensors"
-NO_COMPARISON = Comparison((), 0.0, ())
 VOLUMES = "volumes are those of the voxels of the reference series, volumes of the earlier study those on a 1 mm grid"
 
 
@@ -59,6 +58,8 @@ class BrainLesions:
         if prior is not None:
             comparison, told = self._compared(current, prior, tumour)
             remarks += told
+        if comparison:
+            current = replace(current, labels=comparison.labels)
         result = _result(current, prior, comparison, remarks)
         return _with_tumour(result, tumour_findings(current, tumour, prior)) if tumour else result
 
@@ -122,15 +123,15 @@ def _truth(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> tuple[Lesion
 
 def _result(current: Read, prior: Prior | None, comparison: Comparison | None, remarks: tuple[str, ...]) -> Result:
     """Return what is told: findings, their total, and what they were compared with."""
-    found = comparison or NO_COMPARISON
-    findings = _findings(current, {one.label: one for one in found.followed if one.label})
+    followed = comparison.followed if comparison else ()
+    findings = _findings(current, {one.label: one for one in followed if one.label})
     lost = len(np.unique(current.labels)) - 1 - len(findings)
     if lost:
         remarks += (f"{lost} lesions are too small to fill half a voxel of the reference series, and are not told",)
-    findings += [gone(one, "") for one in found.followed if not one.label]
+    findings += [gone(one, "") for one in followed if not one.label]
     findings = _named(findings)
     result = Result.of(tuple(findings), remarks)
-    prior_mm3 = found.prior_mm3 if comparison else None
+    prior_mm3 = comparison.prior_mm3 if comparison else None
     if findings:
         result = replace(result, totals=(total(findings, current.reference.shape_kji, prior_mm3),))
     if prior is not None and comparison:
