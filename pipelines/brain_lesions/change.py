@@ -7,6 +7,7 @@ differently in the scanner and another run of the network can make of the same l
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from pipelines.brain_lesions.followed import Followed, Measure, Pair, changed, m
 from pipelines.brain_lesions.matching import REACH_MM, Group, groups
 from pipelines.brain_lesions.naming import keeping, moved, named, recognised
 
-__all__ = ["Followed", "Pair", "changed", "follow", "moved", "resolution_on"]
+__all__ = ["Followed", "Pair", "changed", "follow", "moved", "resolution_on", "with_still_there"]
 
 SMALLEST_MM = 4.0
 """Diameter of the least ball that is called changed: the least lesion (3 mm, MAGNIMS 2016) and a voxel, since small
@@ -27,8 +28,8 @@ SLICE_MARGIN_MM = 1.0
 """The same for coarse images: so much more than a slice, as what is thinner may vanish between two."""
 
 WITNESS = 0.4
-"""Spreads of the brain's brightness by which FLAIR must have become brighter, on average, where a lesion is called new or
-grew, and darker where it shrank or is gone. Half of that of a faint lesion, as a border runs through half its height."""
+"""Spreads of the brain's brightness by which FLAIR must have become brighter, on average, where a lesion is new or grew,
+and darker where it shrank or is gone. Half of that of a faint lesion, as a border runs through half its height."""
 UNWITNESSED = "the outlines differ, but FLAIR there is as bright as before: called stable"
 
 
@@ -50,6 +51,22 @@ def follow(pair: Pair, known: Sequence[Known] = ()) -> tuple[Followed, ...]:
     present = sorted((one for one in found if one.label), key=lambda one: one.label)
     gone = sorted((one for one in found if not one.label), key=lambda one: one.prior_labels)
     return (*present, *gone)
+
+
+def with_still_there(pair: Pair) -> Pair:
+    """Return the pair with the earlier lesions that the current study misses though FLAIR shows them as it did before.
+
+    They keep their earlier outline. Without `pair.gained` nothing is known of that.
+    """
+    if pair.gained is None:
+        return pair
+    labels = pair.current.copy()
+    for group in groups(pair.current, pair.prior, pair.spacing_mm):
+        for label in () if group.current else group.prior:
+            mask = pair.prior == label
+            if _seen(mask, pair) and (_mostly(pair.suspected_now, mask) or not _witnessed(mask, pair, Change.GONE)):
+                labels[mask & (labels == 0)] = labels.max() + 1
+    return replace(pair, current=labels)
 
 
 def _group(group: Group, pair: Pair, now: dict[int, Measure], then: dict[int, Measure]) -> Iterator[Followed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,12 +12,15 @@ from pacsai.registration import Registration, register
 from pacsai.sequences import Prior, Sequences
 from pacsai.volume import Grid
 from pacsai.volume.itk import onto
-from pipelines.brain_lesions.change import Followed, Pair, follow, moved, resolution_on
+from pipelines.brain_lesions.change import Followed, Pair, follow, moved, resolution_on, with_still_there
 from pipelines.brain_lesions.followed import measures
 from pipelines.brain_lesions.gain import gain, with_appeared
 from pipelines.brain_lesions.net import LesionNet
 from pipelines.brain_lesions.prepare import THREADS, Unfit, back_onto, labels_back_onto
 from pipelines.brain_lesions.study import SUSPECTED, Read, read
+
+APPEARED = "found by comparison alone: FLAIR is brighter here than in the earlier study"
+STILL_THERE = "outlined as in the earlier study: FLAIR is as bright here as it was then"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +66,18 @@ def compared(current: Read, prior: Prior, network: LesionNet, without: NDArray[n
     known = moved(prior.known, np.asarray(np.linalg.inv(found.matrix), np.float64))
     prior_mm3 = sum(one.volume_mm3 for one in measures(pair.prior, pair).values())
     remarks = tuple(f"earlier study: {remark}" for remark in before.prepared.remarks)
-    return Comparison(pair.current, follow(pair, known), prior_mm3, remarks)
+    whole = with_still_there(pair)
+    firsts = {int(pair.current.max()) + 1: STILL_THERE, int(current.labels.max()) + 1: APPEARED}
+    return Comparison(whole.current, _told(follow(whole, known), firsts), prior_mm3, remarks)
+
+
+def _told(followed: tuple[Followed, ...], firsts: Mapping[int, str]) -> tuple[Followed, ...]:
+    """Return the lesions, with a remark on those whose label is the first or a later one of a kind, last kind first."""
+    told = []
+    for one in followed:
+        why = next((remark for first, remark in firsts.items() if one.label >= first), "")
+        told.append(replace(one, remarks=(*one.remarks, why)) if why else one)
+    return tuple(told)
 
 
 def _registered(current: Read, before: Read) -> Registration:

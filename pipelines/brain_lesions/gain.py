@@ -1,7 +1,7 @@
 """What FLAIR itself says of a change: where it became brighter or darker since the earlier study.
 
-The network draws the same lesion a little differently each time, and misses a faint one now and then. Two images of one
-brain, laid over each other, tell more than two outlines: a lesion that was there before is as bright there as it is now.
+The network draws the same lesion a little differently each time, and misses a faint one now and then. Two images of
+one brain, laid over each other, tell more than two outlines: what was there before was as bright then as it is now.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from pipelines.brain_lesions.fields import Array, Bools
 
 SLOW_MM, SMOOTH_MM = 12.0, 1.0
 LEAST_GAIN = 0.7
-"""From where on a voxel became brighter: spreads of the brain's own brightness. Lesions of patient19 above 100 mm3 stand
-out by 1.4 to 1.9; unchanged generated brains, lying differently, differ by 0.5 to 1 in one voxel of a thousand."""
+"""From where on a voxel became brighter: spreads of the brain's own brightness. Lesions of patient19 above 100 mm3
+stand out by 1.4 to 1.9; unchanged generated brains, lying differently, differ by 0.3 to 1 in one voxel of a thousand."""
 NOTICED = 0.2
 """Probability of its surest voxel from which on a place that became brighter is a lesion."""
+PLAIN_GAIN, HINT = 2.0, 0.01
+"""The same where it became much brighter: 1.6 is the most that unchanged generated brains differ by in 20 mm3."""
 MIN_VOXELS = 10
 
 
 def gain(now: Array, then: Array, both: Bools) -> Array:
-    """Return how much brighter FLAIR became, float32 [k, j, i], 0 outside `both`; differences over centimetres left out.
+    """Return how much brighter FLAIR became, float32 [k, j, i], 0 outside `both`; slow differences are left out.
 
     Parameters
     ----------
@@ -61,9 +63,10 @@ def with_appeared(labels: NDArray[np.int32], probability: Array, gained: Array) 
     found = labels.copy()
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         part = parts[box] == number
-        if probability[box][part].max() < NOTICED:
+        peak = float(gained[box][part].max())
+        if probability[box][part].max() < (HINT if peak >= PLAIN_GAIN else NOTICED):
             continue
-        part &= gained[box] >= gained[box][part].max() / 2
+        part &= gained[box] >= peak / 2
         if part.sum() >= MIN_VOXELS:
             there = found[box]
             there[part & (there == 0)] = _number(there[part], int(found.max()))

@@ -1,6 +1,8 @@
-"""What FLAIR itself says of a change, on arrays: brighter, darker, the same; and lesions that a comparison brings to light."""
+"""What FLAIR itself says of a change: brighter, darker, the same; and lesions that a comparison brings to light."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pacsai.changes import Change
-from pipelines.brain_lesions.change import UNWITNESSED, Pair, follow
+from pipelines.brain_lesions.change import UNWITNESSED, Pair, follow, with_still_there
 from pipelines.brain_lesions.gain import gain, with_appeared
 
 SHAPE = (40, 44, 48)
@@ -68,6 +70,12 @@ def test_what_no_network_would_call_a_lesion_is_not_brought_to_light() -> None:
     assert not with_appeared(NO_LABELS, np.full(SHAPE, 0.1, np.float32), gained).any()
 
 
+def test_what_became_much_brighter_needs_but_a_hint_of_the_network() -> None:
+    gained = gain(flair(1, ball(4), bright=4), flair(2), EVERYWHERE)
+    assert with_appeared(NO_LABELS, np.full(SHAPE, 0.02, np.float32), gained).max() == 1
+    assert not with_appeared(NO_LABELS, np.zeros(SHAPE, np.float32), gained).any()
+
+
 def test_what_became_brighter_joins_the_lesion_it_lies_on() -> None:
     labels = NO_LABELS.copy()
     labels[ball(2)] = 7
@@ -97,3 +105,16 @@ def test_a_lesion_missed_in_one_study_is_neither_new_nor_gone() -> None:
     assert follow_one(lesion, none, same) == [Change.STABLE]
     assert follow_one(none, lesion, same) == []
     assert follow_one(none, lesion, gain(flair(1), flair(2, lesion), EVERYWHERE)) == [Change.GONE]
+
+
+def test_a_lesion_missed_now_stays_with_its_earlier_outline_unless_it_is_gone() -> None:
+    lesion = ball(4)
+    missed = Pair(
+        NO_LABELS, lesion.astype(np.int32), np.eye(4), gained=gain(flair(1, lesion), flair(2, lesion), EVERYWHERE)
+    )
+    assert ((with_still_there(missed).current == 1) == lesion).all()
+    (one,) = follow(with_still_there(missed))
+    assert one.change is Change.STABLE
+    gone = replace(missed, gained=gain(flair(1), flair(2, lesion), EVERYWHERE))
+    assert not with_still_there(gone).current.any()
+    assert not with_still_there(replace(missed, gained=None)).current.any()
