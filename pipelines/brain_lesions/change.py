@@ -28,8 +28,8 @@ SLICE_MARGIN_MM = 1.0
 """The same for coarse images: so much more than a slice, as what is thinner may vanish between two."""
 
 WITNESS = 0.4
-"""Spreads of the brain's brightness by which FLAIR must have become brighter, on average, where a lesion is new or grew,
-and darker where it shrank or is gone. Half of that of a faint lesion, as a border runs through half its height."""
+"""Spreads of the brain's brightness by which FLAIR must have become brighter, on average, where a lesion is new or
+grew, and darker where it shrank or is gone. Half of that of a faint lesion, as a border is half as high."""
 UNWITNESSED = "the outlines differ, but FLAIR there is as bright as before: called stable"
 
 

@@ -61,8 +61,8 @@ def compared(current: Read, prior: Prior, network: LesionNet, without: NDArray[n
     found = _registered(current, before)
     pair = _pair(current, before, found)
     if without is not None:
-        prior, labels = (np.where(without, 0, of).astype(np.int32) for of in (pair.prior, pair.current))
-        pair = replace(pair, prior=prior, current=labels)
+        there, here = (np.where(without, 0, labels).astype(np.int32) for labels in (pair.prior, pair.current))
+        pair = replace(pair, prior=there, current=here)
     known = moved(prior.known, np.asarray(np.linalg.inv(found.matrix), np.float64))
     prior_mm3 = sum(one.volume_mm3 for one in measures(pair.prior, pair).values())
     remarks = tuple(f"earlier study: {remark}" for remark in before.prepared.remarks)

@@ -16,7 +16,7 @@ from pipelines.brain_lesions.fields import Array, Bools
 SLOW_MM, SMOOTH_MM = 12.0, 1.0
 LEAST_GAIN = 0.7
 """From where on a voxel became brighter: spreads of the brain's own brightness. Lesions of patient19 above 100 mm3
-stand out by 1.4 to 1.9; unchanged generated brains, lying differently, differ by 0.3 to 1 in one voxel of a thousand."""
+stand out by 1.4 to 1.9; unchanged generated brains, lying differently, differ by 0.3 to 1 in a voxel of a thousand."""
 NOTICED = 0.2
 """Probability of its surest voxel from which on a place that became brighter is a lesion."""
 PLAIN_GAIN, HINT = 2.0, 0.01
