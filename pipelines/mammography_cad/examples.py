@@ -27,7 +27,9 @@ VIEW_MM, WINDOW_MM, COARSE_MM = 0.2, 0.1, 1.0
 WINDOW = 640
 FIELD_MM = (240.0, 192.0)
 NORMAL_EVERY = 4
-"""One exam of so many has no lesion; the others have three."""
+"""One exam of so many has no lesion."""
+OF_VIEWS, OF_WINDOWS = 12, 3
+"""Lesions of the others: half of them masses. An image with six teaches as much as six with one, and is drawn once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Example:
 
 def views(seed: int) -> Iterator[Example]:
     """Yield the four views of an exam at 0.2 mm, cut to the breast."""
-    for scene in _scenes(seed):
+    for scene in _scenes(seed, OF_VIEWS):
         width = min(FIELD_MM[1], scene.outline.nipple[1] + 12)
         grid = Grid(VIEW_MM, 0.0, 0.0, (round(FIELD_MM[0] / VIEW_MM), round(width / VIEW_MM)))
         drawn = render(scene, grid, frame(scene), for_processing=False)
@@ -79,7 +81,7 @@ def views(seed: int) -> Iterator[Example]:
 def windows(seed: int) -> Iterator[Example]:
     """Yield windows at 0.1 mm: about each cluster, about the calcified vessel, and now and then anywhere."""
     rng = np.random.default_rng([seed, 11])
-    for scene in _scenes(seed):
+    for scene in _scenes(seed, OF_WINDOWS):
         places = [item.at for item in scene.lesions if isinstance(item, Cluster)]
         places += [(float(v), float(u)) for grains in scene.spots[1:] for v, u in grains.at[len(grains.at) // 2][None]]
         if rng.random() < 0.5:
@@ -91,8 +93,8 @@ def windows(seed: int) -> Iterator[Example]:
             yield _window(rng, scene, shared, place)
 
 
-def _scenes(seed: int) -> tuple[Scene, ...]:
-    return scenes(seed, FIELD_MM, 0 if seed % NORMAL_EVERY == 0 else 3, None)
+def _scenes(seed: int, lesions: int) -> tuple[Scene, ...]:
+    return scenes(seed, FIELD_MM, 0 if seed % NORMAL_EVERY == 0 else lesions, None)
 
 
 def _window(rng: np.random.Generator, scene: Scene, shared: Frame, place: tuple[float, float]) -> Example:

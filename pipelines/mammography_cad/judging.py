@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from pipelines.mammography_cad.features import mass_features, speck_features
-from pipelines.mammography_cad.look import MIDDLE_MM, SPECK_MM, Array, Look
+from pipelines.mammography_cad.look import FINE_MM, MIDDLE_MM, SPECK_MM, Array, Look
 from pipelines.mammography_cad.masses import MassCandidate
 from pipelines.mammography_cad.net import FAR, NEAR, Judge
 from pipelines.mammography_cad.specks import Specks
+
+AROUND = 3.2
+"""Side of the near square over the radius of a mass, at least: its border must be seen all round."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +27,8 @@ class Shown:
     Attributes
     ----------
     near, far : float32 [2, NEAR, NEAR] and [2, FAR, FAR]
-        The candidate in the middle: of a mass (grey, local contrast) at 0.2 and 0.8 mm; of calcifications (contrast,
-        specks) at 0.1 mm and (grey, specks) at 0.8 mm.
+        The candidate in the middle: of a mass (grey, local contrast) at 0.2 mm, coarser for large ones, and 0.8 mm; of
+        calcifications (contrast, specks) at 0.1 mm and (grey, specks) at 0.8 mm.
     features : float32 [n]
     """
 
@@ -62,7 +66,18 @@ def show_mass(look: Look, candidate: MassCandidate) -> Shown:
     fine = (2 * candidate.place[0] + 0.5, 2 * candidate.place[1] + 0.5)
     wide = cut(look.middle, candidate.place, 2 * FAR)
     far = wide.reshape(2, FAR, 2, FAR, 2).mean(axis=(2, 4))
-    return Shown(cut(look.fine, fine, NEAR), np.asarray(far, dtype=np.float32), mass_features(look, candidate))
+    near = _fitted(look.fine, fine, candidate.radius_mm)
+    return Shown(near, np.asarray(far, dtype=np.float32), mass_features(look, candidate))
+
+
+def _fitted(image: Array, place: tuple[float, float], radius_mm: float) -> Array:
+    """Return a square [2, NEAR, NEAR] about a place of the fine grid; a mass too large for it is shown smaller."""
+    size = 2 * round(max(NEAR, AROUND * radius_mm / FINE_MM) / 2)
+    square = cut(image, place, size)
+    if size == NEAR:
+        return square
+    tensor = functional.interpolate(torch.from_numpy(square)[None], NEAR, mode="bilinear", antialias=True)
+    return np.asarray(tensor[0].numpy(), dtype=np.float32)
 
 
 def show_specks(

@@ -130,17 +130,20 @@ def _restored(
     return int(told["step"])
 
 
-def finder_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the loss of a finder; `target` is [b, middle, extent, weight; j, i], the extent where it is asked for."""
-    middle, extent, weight = target[:, 0], target[:, 1], target[:, 2]
-    each = functional.binary_cross_entropy_with_logits(logits[:, 0], middle, reduction="none")
-    peaks = ((1 + PEAK_WEIGHT * middle) * weight * each).sum() / weight.sum().clamp_min(1)
-    if logits.shape[1] == 1:
-        return peaks
-    entropy = functional.binary_cross_entropy_with_logits(logits[:, 1], extent, weight=weight * (1 + 3 * extent))
-    share = torch.sigmoid(logits[:, 1]) * weight
-    dice = (2 * (share * extent).sum((1, 2)) + 50) / (share.sum((1, 2)) + (extent * weight).sum((1, 2)) + 50)
-    return peaks + 0.5 * entropy + 0.3 * (1 - dice).mean()
+def speck_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the loss of the finder of calcifications; `target` is [b, speck and weight, j, i]."""
+    speck, weight = target[:, 0], target[:, 1]
+    each = functional.binary_cross_entropy_with_logits(logits[:, 0], speck, reduction="none")
+    return ((1 + PEAK_WEIGHT * speck) * weight * each).sum() / weight.sum().clamp_min(1)
+
+
+def mass_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the loss of the finder of masses; `target` is [b, extent, j, i]."""
+    extent = target[:, 0]
+    entropy = functional.binary_cross_entropy_with_logits(logits[:, 0], extent, weight=1 + 4 * extent)
+    share = torch.sigmoid(logits[:, 0])
+    dice = (2 * (share * extent).sum((1, 2)) + 50) / (share.sum((1, 2)) + extent.sum((1, 2)) + 50)
+    return 2 * entropy + (1 - dice).mean()
 
 
 def judge_loss(sizes: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:

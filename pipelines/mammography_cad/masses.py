@@ -66,28 +66,28 @@ class MassCandidate:
 
 def find_masses(look: Look, finder: Finder, *, floor: float = FLOOR) -> tuple[MassCandidate, ...]:
     """Return the candidates of one view, most probable first."""
-    middle, extent = answers(look, finder)
-    return tuple(peaks(middle, extent, floor))
+    return tuple(peaks(answer(look, finder), floor))
 
 
-def answers(look: Look, finder: Finder) -> tuple[Array, Array]:
-    """Return how probably each pixel is a lesion's middle, and part of one, float32 [j, i] at 0.8 mm."""
+def answer(look: Look, finder: Finder) -> Array:
+    """Return how probably each pixel is part of a lesion, float32 [j, i] at 0.8 mm."""
     _, rows, columns = look.middle.shape
     unit = finder.multiple
     image = torch.from_numpy(look.middle)[None]
     image = functional.pad(image, (0, -columns % unit, 0, -rows % unit))
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         logits = finder(image.to(memory_format=torch.channels_last))
-    found = torch.sigmoid(logits.float())[0, :, : (rows + 1) // 2, : (columns + 1) // 2].numpy()
+    found = torch.sigmoid(logits.float())[0, 0, : (rows + 1) // 2, : (columns + 1) // 2].numpy()
     inside = ndimage.binary_dilation(look.breast, iterations=2)[::2, ::2]
-    return np.asarray(found[0] * inside, dtype=np.float32), np.asarray(found[1] * inside, dtype=np.float32)
+    return np.asarray(found * inside, dtype=np.float32)
 
 
-def peaks(middle: Array, extent: Array, floor: float) -> list[MassCandidate]:
-    """Return the peaks of the answers as candidates, most probable first."""
-    smooth = ndimage.gaussian_filter(middle, 1.0)
+def peaks(extent: Array, floor: float) -> list[MassCandidate]:
+    """Return the peaks of the answer as candidates, most probable first."""
+    smooth = ndimage.gaussian_filter(extent, 1.5)
+    height = smooth + 0.25 * ndimage.gaussian_filter(extent, 4.0)  # within a large lesion its middle is highest
     size = 2 * round(APART_MM / (2 * MIDDLE_MM)) + 1
-    top = (smooth == ndimage.maximum_filter(smooth, size=size)) & (smooth > floor)
+    top = (height == ndimage.maximum_filter(height, size=size)) & (smooth > floor)
     places = np.argwhere(top)
     scores = smooth[top]
     order = np.argsort(-scores)[:MOST]
@@ -95,7 +95,7 @@ def peaks(middle: Array, extent: Array, floor: float) -> list[MassCandidate]:
 
 
 def _candidate(place: tuple[int, int], score: float, extent: Array) -> MassCandidate:
-    """Return the candidate at a place of the answers' grid; its reach is where the extent falls below half."""
+    """Return the candidate at a place of the answer's grid; its reach is where the extent falls below half."""
     level = 0.5 * float(extent[place])
     steps = np.arange(1, math.ceil(REACH_MM / (2 * MIDDLE_MM)))
     theta = 2 * np.pi * np.arange(ANGLES) / ANGLES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,11 @@ from pipelines.mammography_cad.specks import Specks, find_specks, groups
 from pipelines.mammography_cad.teaching import Judged, Place, target_of
 
 MINE_FLOOR = 0.05
-CANDIDATES = 6
+CANDIDATES = 10
 """Candidates of one view that a judge learns from, at most."""
 
 
-def mine(finder: Finder, looks: Sequence[tuple[Place, Look]]) -> int:
+def mine(finder: Finder, looks: Iterable[tuple[Place, Look]]) -> int:
     """Add to each place where the network sees a lesion and none is; return how many."""
     found = 0
     for place, look in looks:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from pacsai.networks import load_weights, save_weights
 
-ARCHITECTURE = "mammography_cad/1"
+ARCHITECTURE = "mammography_cad/2"
 """Written into the weights' metadata: a file made for other shapes is refused by name."""
 SHAPES = ("round", "oval", "irregular")
 MARGINS = ("circumscribed", "microlobulated", "obscured", "indistinct", "spiculated")
@@ -45,17 +45,17 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 class Finder(nn.Module):
     """A U-Net over the whole image that answers on half its grid. Sides must be multiples of `multiple`."""
 
-    def __init__(self, channels: int, outputs: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.multiple = 2 ** len(widths)
         self.down = nn.ModuleList(_block(a, b) for a, b in zip((4 * channels, *widths[:-1]), widths, strict=True))
         pairs = zip(widths[:0:-1], widths[-2::-1], strict=True)
         self.up = nn.ModuleList(_block(a + b, b) for a, b in pairs)
-        self.head = nn.Conv2d(widths[0], outputs, 1)
+        self.head = nn.Conv2d(widths[0], 1, 1)
         nn.init.constant_(self.head.get_parameter("bias"), -3.0)  # most pixels are no lesion
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits [b, outputs, j / 2, i / 2] of an image [b, channels, j, i]."""
+        """Return logits [b, 1, j / 2, i / 2] of an image [b, channels, j, i]."""
         x = folded(x)
         kept: list[Tensor] = []
         for level, block in enumerate(self.down):
@@ -114,7 +114,7 @@ class Networks:
     Attributes
     ----------
     masses : Finder
-        At 0.4 mm: (grey, local contrast) to (middle, extent) of masses, distortions and asymmetries.
+        At 0.4 mm: (grey, local contrast) to masses, distortions and asymmetries, as far as they reach.
     specks : Finder
         At 0.1 mm: local contrast to single calcifications.
     mass_judge, speck_judge : Judge
@@ -129,8 +129,8 @@ class Networks:
 def new_networks() -> Networks:
     """Return untrained networks."""
     return Networks(
-        Finder(2, 2, (24, 40, 56, 80)),
-        Finder(1, 1, (16, 24, 32)),
+        Finder(2, (32, 48, 64, 96)),
+        Finder(1, (16, 24, 32)),
         Judge(MASS_FEATURES, MASS_WORDS),
         Judge(SPECK_FEATURES, SPECK_WORDS),
     )

@@ -13,7 +13,7 @@ from scipy import ndimage
 from pipelines.mammography_cad.examples import Example, Known
 from pipelines.mammography_cad.judging import Shown
 from pipelines.mammography_cad.learning import turned
-from pipelines.mammography_cad.look import MIDDLE_MM, Array
+from pipelines.mammography_cad.look import Array
 from pipelines.mammography_cad.ready import Ready
 
 CROP, SPECK_CROP = 192, 256
@@ -57,19 +57,17 @@ class MassCrops:
     places: Sequence[Place]
 
     def __call__(self, rng: np.random.Generator) -> tuple[tuple[Array, ...], Array]:
-        """Return (grey, local contrast) [2, CROP, CROP] and (middle, extent, weight) on half the grid."""
+        """Return (grey, local contrast) [2, CROP, CROP] and the extent of lesions on half the grid."""
         want_real = rng.random() < REAL_SHARE
         pool = [p for p in self.places if p.real == want_real] or self.places
         place = pool[int(rng.integers(len(pool)))]
         zoom = float(rng.uniform(0.8, 1.25)) if rng.random() < 0.5 else 1.0
         size = 2 * round(CROP * zoom / 2)
         corner = np.round(_middle(rng, place) - size / 2).astype(np.intp)
-        image, index = (_cut(np.asarray(x), corner, size) for x in (place.image.astype(np.float32), place.index))
-        lesions = [(np.subtract(one.centre, corner), one.radius) for one in place.known]
-        target = _target(index, lesions, size)
+        image, index = (_cut(np.asarray(x), corner, size) for x in (place.image, place.index))
+        target = (index.reshape(size // 2, 2, size // 2, 2).max(axis=(1, 3)) > 0).astype(np.float32)[None]
         if size != CROP:
-            image = ndimage.zoom(image, (1, CROP / size, CROP / size), order=1)
-            target = ndimage.zoom(target, (1, CROP / size, CROP / size), order=1)
+            image, target = (ndimage.zoom(x, (1, CROP / size, CROP / size), order=1) for x in (image, target))
         image, target = turned(rng, _varied(rng, image), target)
         return (image,), np.ascontiguousarray(target)
 
@@ -95,18 +93,6 @@ def _cut(image: NDArray[np.generic], corner: NDArray[np.intp], size: int) -> Arr
     return out
 
 
-def _target(index: Array, lesions: Sequence[tuple[NDArray[np.float64], float]], size: int) -> Array:
-    """Return (middle, extent, weight) on half the grid."""
-    half = size // 2
-    j, i = np.mgrid[:half, :half] * 2.0 + 0.5
-    middle = np.zeros((half, half), dtype=np.float32)
-    for (row, column), radius in lesions:
-        sigma = float(np.clip(0.4 * radius, 1.6 / MIDDLE_MM, 6.0 / MIDDLE_MM))
-        np.maximum(middle, np.exp(-((j - row) ** 2 + (i - column) ** 2) / (2 * sigma**2)), out=middle)
-    extent = (index.reshape(half, 2, half, 2).max(axis=(1, 3)) > 0).astype(np.float32)
-    return np.stack([middle, extent, np.ones_like(middle)])
-
-
 def _varied(rng: np.random.Generator, image: Array) -> Array:
     """Return (grey, contrast) as another machine might give it."""
     grey, local = image
@@ -125,7 +111,7 @@ class SpeckCrops:
     windows: Sequence[tuple[NDArray[np.float16], NDArray[np.float32]]]
 
     def __call__(self, rng: np.random.Generator) -> tuple[tuple[Array, ...], Array]:
-        """Return contrast [1, SPECK_CROP, SPECK_CROP] and (speck, 0, weight) on half the grid."""
+        """Return contrast [1, SPECK_CROP, SPECK_CROP] and (speck, weight) on half the grid."""
         contrast, specks = self.windows[int(rng.integers(len(self.windows)))]
         high = np.array(contrast.shape) - SPECK_CROP
         corner = rng.integers(0, high + 1)
@@ -144,10 +130,10 @@ class SpeckCrops:
 
 
 def _speck_target(image: Array, specks: NDArray[np.float32]) -> Array:
-    """Return (speck, 0, weight): a small disk on each, those that cannot be seen left out."""
+    """Return (speck, weight): a small disk on each, those that cannot be seen left out."""
     half = SPECK_CROP // 2
-    target = np.zeros((3, half, half), dtype=np.float32)
-    target[2] = 1
+    target = np.zeros((2, half, half), dtype=np.float32)
+    target[1] = 1
     for row, column, size in specks:
         if not (2 <= row < SPECK_CROP - 2 and 2 <= column < SPECK_CROP - 2):
             continue
@@ -160,7 +146,7 @@ def _speck_target(image: Array, specks: NDArray[np.float32]) -> Array:
         if seen:
             target[0][box] = np.maximum(target[0][box], np.exp(-((far / sigma) ** 2) / 2))
         else:
-            target[2][box] *= far > 4
+            target[1][box] *= far > 4
     return target
 
 

@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import argparse
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,8 @@ import torch
 
 from pipelines.mammography_cad import mining
 from pipelines.mammography_cad.examples import prepare, read, views, windows
-from pipelines.mammography_cad.learning import Plan, finder_loss, judge_loss, learn, tell
-from pipelines.mammography_cad.look import speck_contrast
+from pipelines.mammography_cad.learning import Plan, judge_loss, learn, mass_loss, speck_loss, tell
+from pipelines.mammography_cad.look import Look, speck_contrast
 from pipelines.mammography_cad.net import MASS_WORDS, SPECK_WORDS, Networks, new_networks, save_networks
 from pipelines.mammography_cad.ready import Ready, make_ready, read_ready, ready_real, real_images
 from pipelines.mammography_cad.teaching import (
@@ -38,16 +38,19 @@ from pipelines.mammography_cad.teaching import (
     window_of,
 )
 
+MINED = 3
+"""Hard negatives are sought in every so many-th generated view."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How much of everything; `scaled` makes a short trial of it."""
 
-    view_exams: int = 140
+    view_exams: int = 160
     window_exams: int = 140
-    mass_steps: tuple[int, int] = (800, 500)
+    mass_steps: tuple[int, int] = (2000, 1200)
     speck_steps: int = 600
-    judge_steps: int = 700
+    judge_steps: int = 2000
 
     def scaled(self, by: float) -> Recipe:
         """Return a recipe `by` times as long."""
@@ -104,9 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="length of the training; under 1 for a trial")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long; call again to go on")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="processes and threads")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.workers)
     torch.manual_seed(options.seed)
     options.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.work, time.monotonic() + options.seconds, options.seed, options.workers)
@@ -138,11 +141,10 @@ def train_masses(networks: Networks, recipe: Recipe, ready: list[Path], shots: l
     places += [Place.of(shot, real=True) for shot in shots]
     first, second = recipe.mass_steps
     seed = 100 * bench.seed
-    bench.learn("masses-1", networks.masses, MassCrops(places), finder_loss, Plan(first, 8, 2e-3, seed + 1))
+    bench.learn("masses-1", networks.masses, MassCrops(places), mass_loss, Plan(first, 8, 2e-3, seed + 1))
     if not (bench.work / "judge-masses.npz").exists():
-        looks = ((p, s.look) for p, s in zip(places, [*map(read_ready, ready), *shots], strict=True))
-        tell(f"{mining.mine(networks.masses, list(looks))} hard places mined")
-    bench.learn("masses-2", networks.masses, MassCrops(places), finder_loss, Plan(second, 8, 1.5e-3, seed + 2))
+        tell(f"{mining.mine(networks.masses, _looks(places, ready, shots))} hard places mined")
+    bench.learn("masses-2", networks.masses, MassCrops(places), mass_loss, Plan(second, 8, 1.5e-3, seed + 2))
 
     def collected() -> list[Judged]:
         rows = [row for path in ready for row in mining.mass_candidates(read_ready(path), networks.masses, real=False)]
@@ -152,6 +154,14 @@ def train_masses(networks: Networks, recipe: Recipe, ready: list[Path], shots: l
     _judge("mass", networks.mass_judge, judged, recipe, bench)
 
 
+def _looks(places: list[Place], ready: list[Path], shots: list[Ready]) -> Iterator[tuple[Place, Look]]:
+    """Yield every `MINED`-th generated view and all real ones; all views at once would fill the memory."""
+    for place, path in list(zip(places, ready, strict=False))[::MINED]:
+        yield place, read_ready(path).look
+    for place, shot in zip(places[len(ready) :], shots, strict=True):
+        yield place, shot.look
+
+
 def train_specks(networks: Networks, recipe: Recipe, drawn: list[Path], bench: Bench) -> None:
     """Train the finder of calcifications, then the judge of their groups."""
     cuts = []
@@ -159,7 +169,7 @@ def train_specks(networks: Networks, recipe: Recipe, drawn: list[Path], bench: B
         example = read(path)
         cuts.append(window_of(example, speck_contrast(example.image, mining.tissue(example.image))))
     plan = Plan(recipe.speck_steps, 8, 2e-3, 100 * bench.seed + 11)
-    bench.learn("specks", networks.specks, SpeckCrops(cuts), finder_loss, plan)
+    bench.learn("specks", networks.specks, SpeckCrops(cuts), speck_loss, plan)
 
     def collected() -> list[Judged]:
         return [row for path in drawn for row in mining.speck_candidates(read(path), networks.specks)]

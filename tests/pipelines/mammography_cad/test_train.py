@@ -10,7 +10,7 @@ import torch
 
 from pipelines.mammography_cad import ready
 from pipelines.mammography_cad.examples import Example, Known, read, save, windows
-from pipelines.mammography_cad.learning import Plan, finder_loss, judge_loss, learn
+from pipelines.mammography_cad.learning import Plan, judge_loss, learn, mass_loss, speck_loss
 from pipelines.mammography_cad.mining import lesion_at, speck_candidates
 from pipelines.mammography_cad.net import MASS_WORDS, Finder, new_networks
 from pipelines.mammography_cad.ready import LEFT_OUT, real_images
@@ -42,7 +42,7 @@ def test_groups_of_a_window_become_candidates_for_the_judge_and_are_kept(window:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.max_pool2d(x, 2) - 3.5
 
-    rows = speck_candidates(window, Bright(1, 1, (4, 4)))
+    rows = speck_candidates(window, Bright(1, (4, 4)))
     assert rows
     save_judged(rows, tmp_path / "judged.npz")
     for one, again in zip(rows, read_judged(tmp_path / "judged.npz"), strict=True):
@@ -85,12 +85,19 @@ def test_a_training_goes_on_where_it_stopped(window: Example, tmp_path: Path) ->
     source = SpeckCrops([window_of(window, window.image)])
     (image,), target = source(np.random.default_rng(0))
     assert image.shape == (1, SPECK_CROP, SPECK_CROP)
-    assert target.shape == (3, SPECK_CROP // 2, SPECK_CROP // 2)
+    assert target.shape == (2, SPECK_CROP // 2, SPECK_CROP // 2)
     plan, state = Plan(2, 1, 1e-3, 0), tmp_path / "state.pt"
-    network = Finder(1, 1, (4, 4))
-    assert not learn("trial", network, source, finder_loss, plan, state=state, seconds=-1)
-    assert learn("trial", network, source, finder_loss, plan, state=state)
+    network = Finder(1, (4, 4))
+    assert not learn("trial", network, source, speck_loss, plan, state=state, seconds=-1)
+    assert learn("trial", network, source, speck_loss, plan, state=state)
     assert int(torch.load(state, weights_only=True)["step"]) == 2
+
+
+def test_the_loss_of_masses_is_least_where_the_answer_is_their_extent() -> None:
+    extent = torch.zeros((1, 1, 16, 16))
+    extent[..., 4:9, 4:9] = 1
+    right, shifted = 20 * (extent - 0.5), 20 * (extent.roll(3, dims=-1) - 0.5)
+    assert mass_loss(right, extent) < 0.01 < mass_loss(shifted, extent)
 
 
 def test_a_judge_learns_nothing_from_what_is_not_known() -> None:
