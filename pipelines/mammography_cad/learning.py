@@ -23,6 +23,8 @@ from pipelines.mammography_cad.look import Array
 Batch = tuple[tuple[Tensor, ...], Tensor]
 """What the network is given, and what it should answer."""
 PEAK_WEIGHT = 30.0
+RARE = 0.7
+"""How much more a rare word weighs: 0 not at all, 1 as much as all examples of a common one together."""
 
 
 class Source(Protocol):
@@ -146,11 +148,12 @@ def mass_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 2 * entropy + (1 - dice).mean()
 
 
-def judge_loss(sizes: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of a judge whose word lists have so many words.
+def judge_loss(counts: Sequence[NDArray[np.intp]]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of a judge, given how often each word of its lists occurs: rare words weigh more.
 
     Its `target` is [b, 2 + lists]: lesion, malignant, then the place of the word in each list; -1 where not known.
     """
+    weights = [torch.from_numpy((each + 1.0) ** -RARE).float() for each in counts]
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         total = functional.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0])
@@ -158,14 +161,11 @@ def judge_loss(sizes: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:
         if told.any():
             total = total + 0.5 * functional.binary_cross_entropy_with_logits(logits[told, 1], target[told, 1])
         first = 2
-        for place, size in enumerate(sizes, start=2):
-            words = target[:, place].long()
+        for place, weight in enumerate(weights, start=2):
+            words, said = target[:, place].long(), logits[:, first : first + len(weight)]
             if (words >= 0).any():
-                entropy = functional.cross_entropy(
-                    logits[:, first : first + size], words, ignore_index=-1, label_smoothing=0.05
-                )
-                total = total + 0.4 * entropy
-            first += size
+                total = total + functional.cross_entropy(said, words, weight, ignore_index=-1, label_smoothing=0.02)
+            first += len(weight)
         return total
 
     return loss

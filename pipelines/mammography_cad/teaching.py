@@ -208,7 +208,7 @@ class Candidates:
 
     positive: Sequence[Judged]
     negative: Sequence[Judged]
-    share: float = 0.45
+    share: float = 0.6
 
     def __call__(self, rng: np.random.Generator) -> tuple[tuple[Array, ...], Array]:
         """Return (near, far, features) and the target."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pipelines.mammography_cad import mining
@@ -50,7 +51,7 @@ class Recipe:
     window_exams: int = 140
     mass_steps: tuple[int, int] = (2000, 1200)
     speck_steps: int = 600
-    judge_steps: int = 2000
+    judge_steps: int = 2400
 
     def scaled(self, by: float) -> Recipe:
         """Return a recipe `by` times as long."""
@@ -183,9 +184,10 @@ def _judge(name: str, network: torch.nn.Module, judged: list[Judged], recipe: Re
     others = [one for one in judged if one.target[0] == 0]
     tell(f"judge of {name}: {len(lesions)} lesions, {len(others)} others")
     lists = MASS_WORDS if name == "mass" else SPECK_WORDS
-    loss = judge_loss([len(words) for words in lists.values()])
-    plan = Plan(recipe.judge_steps, 32, 1.5e-3, 100 * bench.seed + 20)
-    bench.learn(f"judge-{name}", network, Candidates(lesions, others), loss, plan)
+    told = np.array([one.target for one in lesions], dtype=np.intp)
+    counts = [np.bincount(told[told[:, k] >= 0, k], minlength=len(w)) for k, w in enumerate(lists.values(), start=2)]
+    plan = Plan(recipe.judge_steps, 32, 3e-3, 100 * bench.seed + 20)
+    bench.learn(f"judge-{name}", network, Candidates(lesions, others), judge_loss(counts), plan)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_the_loss_of_masses_is_least_where_the_answer_is_their_extent() -> None:
 
 def test_a_judge_learns_nothing_from_what_is_not_known() -> None:
     network = new_networks().mass_judge
-    loss = judge_loss([len(words) for words in network.words.values()])
+    loss = judge_loss([np.ones(len(words), np.intp) for words in network.words.values()])
     logits = torch.zeros((2, network.outputs))
     unknown = loss(logits, torch.tensor([[1.0, -1, -1, -1, -1, -1], [0.0, -1, -1, -1, -1, -1]]))
     assert float(unknown) == pytest.approx(np.log(2), abs=1e-5)
