@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pacsai.exam import View
+from pipelines.mammography_cad.anatomy import NotOneBreastError
 from pipelines.mammography_cad.detect import EVERYTHING, Mark, kept, read_view
 from pipelines.mammography_cad.evaluate import generated_views, overlaps, real_view
-from pipelines.mammography_cad.net import load_networks
+from pipelines.mammography_cad.net import Networks, load_networks
 from pipelines.mammography_cad.ready import real_images
 
 FIRST_SEED, EXAMS = 4000, 10
@@ -36,7 +38,7 @@ def rows_of_exam(weights: Path, seed: int) -> tuple[int, list[Row]]:
     rows: list[Row] = []
     views = generated_views(seed)
     for view, lesions in views:
-        marks = kept(read_view(view, networks).marks, EVERYTHING)
+        marks = _marks(view, networks)
         found = dict.fromkeys(range(len(lesions)), 0.0)
         for mark in marks:
             on = [
@@ -50,6 +52,15 @@ def rows_of_exam(weights: Path, seed: int) -> tuple[int, list[Row]]:
                 rows.append((_small(mark), False, mark.certainty))
         rows += [(one.kind == "calcifications", True, found[n]) for n, one in enumerate(lesions)]
     return len(views), rows
+
+
+def _marks(view: View, networks: Networks) -> list[Mark]:
+    """Return every mark of a view; none of one that is refused."""
+    try:
+        return kept(read_view(view, networks).marks, EVERYTHING)
+    except NotOneBreastError as error:
+        sys.stderr.write(f"{view.name} refused: {error}\n")
+        return []
 
 
 def _small(mark: Mark) -> bool:

@@ -24,7 +24,7 @@ COARSEST_MM = 0.15
 class Rule:
     """The operating point: the least certainty of marks of either scale, and how many a view has at most."""
 
-    mass: float = 0.55
+    mass: float = 0.65
     calcifications: float = 0.5
     most: int = 3
 

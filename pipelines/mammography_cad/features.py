@@ -46,7 +46,6 @@ def mass_features(look: Look, candidate: MassCandidate) -> NDArray[np.float32]:
         across / (radial + across + 1e-6),
         float(look.middle[1, row, column]),
         min(40.0, float(skin[skin.shape[0] // 2, skin.shape[1] // 2]) * MIDDLE_MM) / 10,
-        float(np.abs(ndimage.laplace(look.fine[0][_box(candidate)])).mean()),
     )
     return _numbers(values, MASS_FEATURES)
 

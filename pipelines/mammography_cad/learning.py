@@ -153,7 +153,7 @@ def judge_loss(counts: Sequence[NDArray[np.intp]]) -> Callable[[Tensor, Tensor],
 
     Its `target` is [b, 2 + lists]: lesion, malignant, then the place of the word in each list; -1 where not known.
     """
-    weights = [torch.from_numpy((each + 1.0) ** -RARE).float() for each in counts]
+    weights = [torch.from_numpy((each > 0) * np.maximum(each, 1.0) ** -RARE).float() for each in counts]
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         total = functional.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0])

@@ -25,7 +25,7 @@ MORPHOLOGIES = ("punctate", "amorphous", "coarse heterogeneous", "fine pleomorph
 DISTRIBUTIONS = ("grouped", "linear", "segmental", "regional", "diffuse")
 MASS_WORDS: Mapping[str, tuple[str, ...]] = {"kind": KINDS, "shape": SHAPES, "margin": MARGINS, "density": DENSITIES}
 SPECK_WORDS: Mapping[str, tuple[str, ...]] = {"morphology": MORPHOLOGIES, "distribution": DISTRIBUTIONS}
-MASS_FEATURES, SPECK_FEATURES = 16, 16
+MASS_FEATURES, SPECK_FEATURES = 15, 16
 NEAR, FAR = 128, 80
 """Pixels along a side of what a judge sees from near and from far."""
 
