@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,17 +66,25 @@ def compared(current: Read, prior: Prior, network: LesionNet, without: NDArray[n
     prior_mm3 = sum(one.volume_mm3 for one in measures(pair.prior, pair).values())
     remarks = tuple(f"earlier study: {remark}" for remark in before.prepared.remarks)
     whole = with_still_there(pair)
-    firsts = {int(pair.current.max()) + 1: STILL_THERE, int(current.labels.max()) + 1: APPEARED}
-    return Comparison(whole.current, _told(follow(whole, known), firsts), prior_mm3, remarks)
+    followed = explained(follow(whole, known), int(current.labels.max()), int(pair.current.max()))
+    return Comparison(whole.current, followed, prior_mm3, remarks)
 
 
-def _told(followed: tuple[Followed, ...], firsts: Mapping[int, str]) -> tuple[Followed, ...]:
-    """Return the lesions, with a remark on those whose label is the first or a later one of a kind, last kind first."""
-    told = []
-    for one in followed:
-        why = next((remark for first, remark in firsts.items() if one.label >= first), "")
-        told.append(replace(one, remarks=(*one.remarks, why)) if why else one)
-    return tuple(told)
+def explained(followed: tuple[Followed, ...], alone: int, appeared: int) -> tuple[Followed, ...]:
+    """Return the lesions with a remark on those that the comparison added.
+
+    Parameters
+    ----------
+    alone, appeared : int
+        The last label that the current study shows alone, and the last with those that appeared; what is still there
+        comes after.
+    """
+    return tuple(
+        replace(one, remarks=(*one.remarks, STILL_THERE if one.label > appeared else APPEARED))
+        if one.label > min(alone, appeared)
+        else one
+        for one in followed
+    )
 
 
 def _registered(current: Read, before: Read) -> Registration:

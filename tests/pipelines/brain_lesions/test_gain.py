@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from pacsai.changes import Change
 from pipelines.brain_lesions.change import UNWITNESSED, Pair, follow, with_still_there
+from pipelines.brain_lesions.earlier import APPEARED, STILL_THERE, explained
 from pipelines.brain_lesions.gain import gain, with_appeared
 
 SHAPE = (40, 44, 48)
@@ -118,3 +119,21 @@ def test_a_lesion_missed_now_stays_with_its_earlier_outline_unless_it_is_gone() 
     gone = replace(missed, gained=gain(flair(1), flair(2, lesion), EVERYWHERE))
     assert not with_still_there(gone).current.any()
     assert not with_still_there(replace(missed, gained=None)).current.any()
+
+
+@pytest.mark.parametrize(
+    ("alone", "appeared", "remarks"),
+    [
+        (1, 2, [(), (APPEARED,), (STILL_THERE,)]),
+        (1, 1, [(), (STILL_THERE,), (STILL_THERE,)]),
+        (2, 3, [(), (), (APPEARED,)]),
+        (3, 3, [(), (), ()]),
+    ],
+)
+def test_what_the_comparison_added_says_why(alone: int, appeared: int, remarks: list[tuple[str, ...]]) -> None:
+    pair = Pair(
+        np.select([ball(3, (10, 10, 10)), ball(3, (20, 20, 20)), ball(3, (30, 30, 30))], [1, 2, 3], 0).astype(np.int32),
+        NO_LABELS,
+        np.eye(4),
+    )
+    assert [one.remarks for one in explained(follow(pair), alone, appeared)] == remarks
