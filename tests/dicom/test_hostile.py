@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from pacsai.dicom.scp.telling import PERIOD_S
 from tests import wire
 from tests.conftest import needs
 from tests.dicom.besieged import besieged, stories, study_story, watched
@@ -34,13 +35,16 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
         yield running
 
 
-def news(node: RunningNode, before: int, *events: str, wait_s: float = 3) -> list[dict[str, Any]]:
-    """Return the events of these kinds that were told after the first `before`, once there is one."""
+def news(node: RunningNode, before: int, *events: str) -> list[dict[str, Any]]:
+    """Return the events of these kinds that were told after the first `before`, once there is one.
+
+    What an earlier test has been told already is told again, with a count, only after `PERIOD_S`.
+    """
 
     def found() -> list[dict[str, Any]]:
         return [one for one in stories(node) if one["event"] in events][before:]
 
-    wait_until(lambda: str(len(found())), lambda count: count != "0", wait_s=wait_s)
+    wait_until(lambda: str(len(found())), lambda count: count != "0", wait_s=PERIOD_S + 3)
     return found()
 
 
