@@ -10,7 +10,7 @@ import numpy as np
 from pacsai.exam import View
 from pacsai.reading import Place
 from pipelines.mammography_cad.anatomy import BreastAnatomy, find_anatomy
-from pipelines.mammography_cad.judging import Opinion, judge, show_mass, show_specks
+from pipelines.mammography_cad.judging import Opinion, judge, show_masses, show_specks
 from pipelines.mammography_cad.look import MIDDLE_MM, SPECK_MM, Look, halved, look_at, resized, spacing_of
 from pipelines.mammography_cad.masses import MassCandidate, find_masses
 from pipelines.mammography_cad.net import Networks
@@ -24,8 +24,8 @@ COARSEST_MM = 0.15
 class Rule:
     """The operating point: the least certainty of marks of either scale, and how many a view has at most."""
 
-    mass: float = 0.65
-    calcifications: float = 0.5
+    mass: float = 0.75
+    calcifications: float = 0.3
     most: int = 3
 
     def keeps(self, mark: Mark) -> bool:
@@ -131,7 +131,7 @@ def _same(mark: Mark, other: Mark) -> bool:
 
 def _mass_marks(view: View, anatomy: BreastAnatomy, look: Look, networks: Networks) -> Iterable[Mark]:
     candidates = find_masses(look, networks.masses)
-    opinions = judge(networks.mass_judge, [show_mass(look, one) for one in candidates])
+    opinions = judge(networks.mass_judge, show_masses(look, candidates))
     nipple = look.from_view(anatomy.nipple)
     for candidate, opinion in zip(candidates, opinions, strict=True):
         yield _mass_mark(view, candidate, opinion, look, nipple)

@@ -1,6 +1,7 @@
 """Generated views and windows with their truth, kept in files: what the networks are trained on.
 
-Everything has the chest wall on the left. A view is drawn at 0.2 mm, a window of 64 mm at 0.1 mm.
+Everything has the chest wall on the left, and is drawn at 0.1 mm. A view is then brought to 0.2 mm just as the pipeline
+brings its images there: one that is drawn at 0.2 mm is sharper than any that the networks will be asked about.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacsai.mammography import normalised
+from pipelines.mammography_cad.look import resized
 from pipelines.mammography_cad.phantom import calcifications, lesions
 from pipelines.mammography_cad.phantom.calcifications import Cluster
 from pipelines.mammography_cad.phantom.grids import Grid
 from pipelines.mammography_cad.phantom.placing import scenes
 from pipelines.mammography_cad.phantom.scene import Frame, Scene, frame, render
 
-VIEW_MM, WINDOW_MM, COARSE_MM = 0.2, 0.1, 1.0
+DRAWN_MM, VIEW_MM, COARSE_MM = 0.1, 0.2, 1.0
 WINDOW = 640
 FIELD_MM = (240.0, 192.0)
 NORMAL_EVERY = 4
@@ -72,10 +74,14 @@ def views(seed: int) -> Iterator[Example]:
     """Yield the four views of an exam at 0.2 mm, cut to the breast."""
     for scene in _scenes(seed, OF_VIEWS):
         width = min(FIELD_MM[1], scene.outline.nipple[1] + 12)
-        grid = Grid(VIEW_MM, 0.0, 0.0, (round(FIELD_MM[0] / VIEW_MM), round(width / VIEW_MM)))
-        drawn = render(scene, grid, frame(scene), for_processing=False)
+        size = [2 * round(mm / VIEW_MM / 2) for mm in (FIELD_MM[0], width)]
+        fine = Grid(DRAWN_MM, 0.0, 0.0, (2 * size[0], 2 * size[1]))
+        drawn = render(scene, fine, frame(scene), for_processing=False)
         image = normalised(drawn, np.zeros(drawn.shape, dtype=np.bool_), darker=False)
-        yield Example(image, *_truth(scene, grid), np.zeros((0, 4), dtype=np.float32), VIEW_MM)
+        # a pixel that is the mean of two by two has its middle between them
+        grid = Grid(VIEW_MM, DRAWN_MM / 2, DRAWN_MM / 2, (size[0], size[1]))
+        small = resized(image, (DRAWN_MM, DRAWN_MM), VIEW_MM, even=True)
+        yield Example(small, *_truth(scene, grid), np.zeros((0, 4), dtype=np.float32), VIEW_MM)
 
 
 def windows(seed: int) -> Iterator[Example]:
@@ -98,14 +104,14 @@ def _scenes(seed: int, lesions: int) -> tuple[Scene, ...]:
 
 
 def _window(rng: np.random.Generator, scene: Scene, shared: Frame, place: tuple[float, float]) -> Example:
-    half = WINDOW * WINDOW_MM / 2
+    half = WINDOW * DRAWN_MM / 2
     v, u = (float(max(0.0, p + rng.uniform(-8, 8) - half)) for p in place)
-    grid = Grid(WINDOW_MM, round(v, 1), round(u, 1), (WINDOW, WINDOW))
+    grid = Grid(DRAWN_MM, round(v, 1), round(u, 1), (WINDOW, WINDOW))
     coarse = render(scene, _whole(COARSE_MM), shared, for_processing=False)
     low, high = (float(x) for x in np.percentile(coarse[coarse > 0.02], (0.5, 99.9)))
     drawn = render(scene, grid, shared, for_processing=False)
     image = np.clip((drawn - low) / (high - low), 0, None).astype(np.float32)
-    return Example(image, *_truth(scene, grid), _specks(scene, grid), WINDOW_MM)
+    return Example(image, *_truth(scene, grid), _specks(scene, grid), DRAWN_MM)
 
 
 def _whole(step_mm: float) -> Grid:

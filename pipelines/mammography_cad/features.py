@@ -7,19 +7,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from pipelines.mammography_cad.look import MIDDLE_MM, SPECK_MM, Array, Look
+from pipelines.mammography_cad.look import MIDDLE_MM, SPECK_MM, Array, Look, doubled
 from pipelines.mammography_cad.masses import ANGLES, MassCandidate
-from pipelines.mammography_cad.net import MASS_FEATURES, SPECK_FEATURES
+from pipelines.mammography_cad.net import BREAST_FEATURES, MASS_FEATURES, SPECK_FEATURES
 from pipelines.mammography_cad.specks import Specks
 
 _RADIAL = 24
 """Points along each ray, from the middle to twice the border."""
+_CORE = 0.3
+"""Part of the way to the border within which a mass is thickest."""
 
 
 def mass_features(look: Look, candidate: MassCandidate) -> NDArray[np.float32]:
-    """Return the features of a mass, [MASS_FEATURES].
+    """Return the features of a mass, [MASS_FEATURES - BREAST_FEATURES].
 
     Rays from the middle to twice the border are sampled, so that inside, border and surroundings are rows of one table.
+    How dense a mass is, is its contrast for its thickness, which is about its width.
     """
     grey, part = _rays(look.middle[0], candidate), np.linspace(0, 2, _RADIAL)
     inside, ring = grey[:, part < 0.8], grey[:, (part > 1.2)]
@@ -30,13 +33,16 @@ def mass_features(look: Look, candidate: MassCandidate) -> NDArray[np.float32]:
     skin = ndimage.distance_transform_edt(_around(look, candidate))
     row, column = (int(p) for p in candidate.place)
     spread = float(ring.std()) + 0.02
+    contrast = float(inside.mean() - ring.mean())
+    core = float(grey[:, part < _CORE].mean())
+    above = max(core - float(np.percentile(ring, 25)), 0.01)
     values = (
         candidate.score,
         np.log(candidate.radius_mm),
         short / max(long, 1e-3),
         float(candidate.radii_mm.std() / candidate.radii_mm.mean()),
-        float(inside.mean() - ring.mean()),
-        float(inside.mean() - ring.mean()) / spread,
+        contrast,
+        contrast / spread,
         float(inside.std()),
         float(ring.mean()),
         spread,
@@ -46,8 +52,19 @@ def mass_features(look: Look, candidate: MassCandidate) -> NDArray[np.float32]:
         across / (radial + across + 1e-6),
         float(look.middle[1, row, column]),
         min(40.0, float(skin[skin.shape[0] // 2, skin.shape[1] // 2]) * MIDDLE_MM) / 10,
+        np.log(above / candidate.radius_mm),
+        core,
     )
-    return _numbers(values, MASS_FEATURES)
+    return _numbers(values, MASS_FEATURES - BREAST_FEATURES)
+
+
+def breast_features(look: Look) -> NDArray[np.float32]:
+    """Return how grainy and how grey the breast is as a whole, which tells of its density, [BREAST_FEATURES]."""
+    inner = ndimage.binary_erosion(look.breast, iterations=10)
+    grey, fine = look.middle[0][look.breast], look.fine[0]
+    grain = np.abs(fine - ndimage.gaussian_filter(fine, 1.0))[doubled(inner.astype(np.float32)) > 0.5]
+    levels = np.percentile(grey, (25, 50, 75, 90)) if grey.size else np.zeros(4)
+    return _numbers((10 * float(np.median(grain)) if grain.size else 0.0, *map(float, levels)), BREAST_FEATURES)
 
 
 def _rays(image: Array, candidate: MassCandidate) -> NDArray[np.float64]:

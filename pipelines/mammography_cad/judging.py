@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
-from pipelines.mammography_cad.features import mass_features, speck_features
+from pipelines.mammography_cad.features import breast_features, mass_features, speck_features
 from pipelines.mammography_cad.look import FINE_MM, MIDDLE_MM, SPECK_MM, Array, Look
 from pipelines.mammography_cad.masses import MassCandidate
 from pipelines.mammography_cad.net import FAR, NEAR, Judge
 from pipelines.mammography_cad.specks import Specks
 
-AROUND = 3.2
-"""Side of the near square over the radius of a mass, at least: its border must be seen all round."""
+AROUND, LEAST = 3.6, 72
+"""Side of the near square over the radius of a mass, that its border is seen all round; and least side, pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,7 @@ class Shown:
     Attributes
     ----------
     near, far : float32 [2, NEAR, NEAR] and [2, FAR, FAR]
-        The candidate in the middle: of a mass (grey, local contrast) at 0.2 mm, coarser for large ones, and 0.8 mm; of
+        The candidate in the middle: of a mass (grey, local contrast) as large as the square allows, and at 0.8 mm; of
         calcifications (contrast, specks) at 0.1 mm and (grey, specks) at 0.8 mm.
     features : float32 [n]
     """
@@ -61,18 +62,23 @@ def cut(image: Array, place: tuple[float, float], size: int) -> Array:
     return out
 
 
-def show_mass(look: Look, candidate: MassCandidate) -> Shown:
-    """Return what the judge of masses is shown."""
+def show_masses(look: Look, candidates: Sequence[MassCandidate]) -> list[Shown]:
+    """Return what the judge of masses is shown of the candidates of one view."""
+    whole = breast_features(look)
+    return [_shown(look, one, np.concatenate([mass_features(look, one), whole])) for one in candidates]
+
+
+def _shown(look: Look, candidate: MassCandidate, features: NDArray[np.float32]) -> Shown:
     fine = (2 * candidate.place[0] + 0.5, 2 * candidate.place[1] + 0.5)
     wide = cut(look.middle, candidate.place, 2 * FAR)
     far = wide.reshape(2, FAR, 2, FAR, 2).mean(axis=(2, 4))
     near = _fitted(look.fine, fine, candidate.radius_mm)
-    return Shown(near, np.asarray(far, dtype=np.float32), mass_features(look, candidate))
+    return Shown(near, np.asarray(far, dtype=np.float32), features)
 
 
 def _fitted(image: Array, place: tuple[float, float], radius_mm: float) -> Array:
-    """Return a square [2, NEAR, NEAR] about a place of the fine grid; a mass too large for it is shown smaller."""
-    size = 2 * round(max(NEAR, AROUND * radius_mm / FINE_MM) / 2)
+    """Return a square [2, NEAR, NEAR] about a place of the fine grid, in which masses of all sizes are as large."""
+    size = 2 * round(max(LEAST, AROUND * radius_mm / FINE_MM) / 2)
     square = cut(image, place, size)
     if size == NEAR:
         return square
@@ -126,18 +132,26 @@ def _dot(image: Array, places: NDArray[np.intp], scores: NDArray[np.float64]) ->
 
 
 def judge(network: Judge, shown: Sequence[Shown]) -> tuple[Opinion, ...]:
-    """Return the judge's opinion of each candidate."""
+    """Return the judge's opinion of each candidate: the mean of what it says of it, turned and mirrored."""
     if not shown:
         return ()
     near, far, features = (
         torch.from_numpy(np.stack([getattr(one, name) for one in shown])) for name in ("near", "far", "features")
     )
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = network(near, far, features).float()
-    return tuple(_opinion(network, row) for row in logits)
+        said = [network(a, b, features).float() for a, b in zip(_all_ways(near), _all_ways(far), strict=True)]
+    return tuple(_opinion(network, row) for row in torch.stack(said).mean(dim=0))
 
 
-def _opinion(network: Judge, row: torch.Tensor) -> Opinion:
+def _all_ways(images: Tensor) -> Iterator[Tensor]:
+    """Yield images [..., j, i] turned by each multiple of 90 degrees, as they are and mirrored."""
+    for turns in range(4):
+        turned = torch.rot90(images, turns, (-2, -1))
+        yield turned
+        yield turned.flip(-1)
+
+
+def _opinion(network: Judge, row: Tensor) -> Opinion:
     lesion, malignant = (float(x) for x in torch.sigmoid(row[:2]))
     words, first = {}, 2
     for name, names in network.words.items():

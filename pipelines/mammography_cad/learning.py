@@ -23,7 +23,7 @@ from pipelines.mammography_cad.look import Array
 Batch = tuple[tuple[Tensor, ...], Tensor]
 """What the network is given, and what it should answer."""
 PEAK_WEIGHT = 30.0
-RARE = 0.7
+RARE = 0.4
 """How much more a rare word weighs: 0 not at all, 1 as much as all examples of a common one together."""
 
 
@@ -130,6 +130,14 @@ def _restored(
     optimiser.load_state_dict(told["optimiser"])
     schedule.load_state_dict(told["schedule"])
     return int(told["step"])
+
+
+def begin(network: nn.Module, seed: int) -> None:
+    """Give a network the first weights of its seed, whatever was made or trained before it."""
+    torch.manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_parameters()
 
 
 def speck_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ FLOOR = 0.04
 """Least probability of a candidate."""
 MOST = 10
 """Candidates of one view at most."""
+MIRRORS = ((), (2,), (3,), (2, 3))
+"""The axes of [image, channel, j, i] along which an image is mirrored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +72,20 @@ def find_masses(look: Look, finder: Finder, *, floor: float = FLOOR) -> tuple[Ma
 
 
 def answer(look: Look, finder: Finder) -> Array:
-    """Return how probably each pixel is part of a lesion, float32 [j, i] at 0.8 mm."""
+    """Return how probably each pixel is part of a lesion, float32 [j, i] at 0.8 mm.
+
+    It is the mean of what the network says of the image and of its mirror images.
+    """
     _, rows, columns = look.middle.shape
     unit = finder.multiple
     image = torch.from_numpy(look.middle)[None]
     image = functional.pad(image, (0, -columns % unit, 0, -rows % unit))
+    mirrored = torch.cat([image.flip(ways) for ways in MIRRORS])
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = finder(image.to(memory_format=torch.channels_last))
-    found = torch.sigmoid(logits.float())[0, 0, : (rows + 1) // 2, : (columns + 1) // 2].numpy()
+        logits = finder(mirrored.to(memory_format=torch.channels_last))
+    shares = torch.sigmoid(logits.float())[:, 0]
+    back = [one.flip(tuple(way - 2 for way in ways)) for one, ways in zip(shares, MIRRORS, strict=True)]
+    found = torch.stack(back).mean(dim=0)[: (rows + 1) // 2, : (columns + 1) // 2].numpy()
     inside = ndimage.binary_dilation(look.breast, iterations=2)[::2, ::2]
     return np.asarray(found * inside, dtype=np.float32)
 

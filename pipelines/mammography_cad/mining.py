@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipelines.mammography_cad.examples import Example, Known
-from pipelines.mammography_cad.judging import show_mass, show_specks
+from pipelines.mammography_cad.judging import show_masses, show_specks
 from pipelines.mammography_cad.look import Array, Look, Mask, halved
-from pipelines.mammography_cad.masses import MassCandidate, find_masses
+from pipelines.mammography_cad.masses import find_masses
 from pipelines.mammography_cad.net import MASS_WORDS, SPECK_WORDS, Finder
 from pipelines.mammography_cad.ready import Ready
 from pipelines.mammography_cad.specks import Specks, find_specks, groups
@@ -47,12 +47,12 @@ def lesion_at(place: tuple[float, float], index: NDArray[np.uint8], known: Seque
 
 def mass_candidates(ready: Ready, finder: Finder, *, real: bool) -> list[Judged]:
     """Return what a judge of masses learns from one view; what a real lesion is called is not known."""
-    found: list[MassCandidate] = list(find_masses(ready.look, finder, floor=0.03))[:CANDIDATES]
+    found = find_masses(ready.look, finder, floor=0.03)[:CANDIDATES]
     rows = []
-    for candidate in found:
+    for candidate, shown in zip(found, show_masses(ready.look, found), strict=True):
         known = lesion_at(candidate.place, ready.index, ready.known)
         target = target_of(known, MASS_WORDS, told=not real)
-        rows.append(Judged.of(show_mass(ready.look, candidate), target, real=real))
+        rows.append(Judged.of(shown, target, real=real))
     return rows
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from pacsai.networks import load_weights, save_weights
 
-ARCHITECTURE = "mammography_cad/2"
+ARCHITECTURE = "mammography_cad/3"
 """Written into the weights' metadata: a file made for other shapes is refused by name."""
 SHAPES = ("round", "oval", "irregular")
 MARGINS = ("circumscribed", "microlobulated", "obscured", "indistinct", "spiculated")
@@ -25,7 +25,8 @@ MORPHOLOGIES = ("punctate", "amorphous", "coarse heterogeneous", "fine pleomorph
 DISTRIBUTIONS = ("grouped", "linear", "segmental", "regional", "diffuse")
 MASS_WORDS: Mapping[str, tuple[str, ...]] = {"kind": KINDS, "shape": SHAPES, "margin": MARGINS, "density": DENSITIES}
 SPECK_WORDS: Mapping[str, tuple[str, ...]] = {"morphology": MORPHOLOGIES, "distribution": DISTRIBUTIONS}
-MASS_FEATURES, SPECK_FEATURES = 15, 16
+MASS_FEATURES, BREAST_FEATURES, SPECK_FEATURES = 22, 5, 16
+"""How many are measured; those of the whole breast are among those of a mass."""
 NEAR, FAR = 128, 80
 """Pixels along a side of what a judge sees from near and from far."""
 

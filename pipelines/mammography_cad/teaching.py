@@ -222,8 +222,8 @@ class Candidates:
         near = np.roll(near, shift, axis=(1, 2))
         far = np.roll(far, shift // 4, axis=(1, 2))
         near, far = near * np.float32(rng.uniform(0.8, 1.25)), far * np.float32(rng.uniform(0.85, 1.2))
-        if rng.random() < 0.6:  # views are drawn coarser here than they are read: their finest detail is too sharp
-            near = ndimage.gaussian_filter(near, (0, *2 * (float(rng.uniform(0.3, 0.9)),))).astype(np.float32)
+        if rng.random() < 0.3:
+            near = ndimage.gaussian_filter(near, (0, *2 * (float(rng.uniform(0.3, 0.8)),))).astype(np.float32)
         near = near + rng.normal(0, rng.uniform(0, 0.06), near.shape).astype(np.float32)
         (near,), (far,) = turned(rng, near), turned(rng, far)
         features = one.features + rng.normal(0, 0.03, one.features.shape).astype(np.float32)

@@ -24,7 +24,7 @@ import torch
 
 from pipelines.mammography_cad import mining
 from pipelines.mammography_cad.examples import prepare, read, views, windows
-from pipelines.mammography_cad.learning import Plan, judge_loss, learn, mass_loss, speck_loss, tell
+from pipelines.mammography_cad.learning import Plan, begin, judge_loss, learn, mass_loss, speck_loss, tell
 from pipelines.mammography_cad.look import Look, speck_contrast
 from pipelines.mammography_cad.net import MASS_WORDS, SPECK_WORDS, Networks, new_networks, save_networks
 from pipelines.mammography_cad.ready import Ready, make_ready, read_ready, ready_real, real_images
@@ -47,21 +47,25 @@ MINED = 3
 class Recipe:
     """How much of everything; `scaled` makes a short trial of it."""
 
-    view_exams: int = 160
-    window_exams: int = 140
-    mass_steps: tuple[int, int] = (2000, 1200)
+    view_exams: int = 240
+    window_exams: int = 240
+    mass_steps: tuple[int, int] = (2000, 3500)
     speck_steps: int = 600
-    judge_steps: int = 2400
+    judge_steps: tuple[int, int] = (6000, 2400)
+    """Of masses, of calcifications."""
 
     def scaled(self, by: float) -> Recipe:
         """Return a recipe `by` times as long."""
-        first, second = (max(2, round(steps * by)) for steps in self.mass_steps)
+
+        def part(count: int) -> int:
+            return max(2, round(count * by))
+
         return Recipe(
-            max(2, round(self.view_exams * by)),
-            max(2, round(self.window_exams * by)),
-            (first, second),
-            max(2, round(self.speck_steps * by)),
-            max(2, round(self.judge_steps * by)),
+            part(self.view_exams),
+            part(self.window_exams),
+            (part(self.mass_steps[0]), part(self.mass_steps[1])),
+            part(self.speck_steps),
+            (part(self.judge_steps[0]), part(self.judge_steps[1])),
         )
 
 
@@ -152,7 +156,7 @@ def train_masses(networks: Networks, recipe: Recipe, ready: list[Path], shots: l
         return rows + [row for shot in shots for row in mining.mass_candidates(shot, networks.masses, real=True)]
 
     judged = bench.kept("judge-masses", collected)
-    _judge("mass", networks.mass_judge, judged, recipe, bench)
+    _judge("mass", networks.mass_judge, judged, recipe.judge_steps[0], bench)
 
 
 def _looks(places: list[Place], ready: list[Path], shots: list[Ready]) -> Iterator[tuple[Place, Look]]:
@@ -176,17 +180,18 @@ def train_specks(networks: Networks, recipe: Recipe, drawn: list[Path], bench: B
         return [row for path in drawn for row in mining.speck_candidates(read(path), networks.specks)]
 
     judged = bench.kept("judge-specks", collected)
-    _judge("specks", networks.speck_judge, judged, recipe, bench)
+    _judge("specks", networks.speck_judge, judged, recipe.judge_steps[1], bench)
 
 
-def _judge(name: str, network: torch.nn.Module, judged: list[Judged], recipe: Recipe, bench: Bench) -> None:
+def _judge(name: str, network: torch.nn.Module, judged: list[Judged], steps: int, bench: Bench) -> None:
     lesions = [one for one in judged if one.target[0] > 0]
     others = [one for one in judged if one.target[0] == 0]
     tell(f"judge of {name}: {len(lesions)} lesions, {len(others)} others")
     lists = MASS_WORDS if name == "mass" else SPECK_WORDS
     told = np.array([one.target for one in lesions], dtype=np.intp)
     counts = [np.bincount(told[told[:, k] >= 0, k], minlength=len(w)) for k, w in enumerate(lists.values(), start=2)]
-    plan = Plan(recipe.judge_steps, 32, 3e-3, 100 * bench.seed + 20)
+    plan = Plan(steps, 32, 3e-3, 100 * bench.seed + 20)
+    begin(network, bench.seed)
     bench.learn(f"judge-{name}", network, Candidates(lesions, others), judge_loss(counts), plan)
 
 

@@ -12,9 +12,9 @@ import torch
 from pipelines.mammography_cad import specks as specks_module
 from pipelines.mammography_cad.detect import Mark, Rule, kept
 from pipelines.mammography_cad.features import mass_features, speck_features
-from pipelines.mammography_cad.judging import cut, judge, show_mass, show_specks
+from pipelines.mammography_cad.judging import Shown, cut, judge, show_masses, show_specks
 from pipelines.mammography_cad.look import Look, look_at, resized, speck_contrast
-from pipelines.mammography_cad.masses import ANGLES, MassCandidate, peaks
+from pipelines.mammography_cad.masses import ANGLES, MassCandidate, answer, peaks
 from pipelines.mammography_cad.net import MASS_WORDS, load_networks, new_networks, parts, save_networks
 from pipelines.mammography_cad.specks import Specks, groups, hull, speck_answers
 
@@ -60,6 +60,13 @@ def test_grey_is_zero_for_fat_and_air_is_no_tissue(look: Look) -> None:
 
 def test_an_image_is_given_on_square_pixels() -> None:
     assert resized(np.ones((100, 50), np.float32), (0.1, 0.2), 0.2).shape == (50, 50)
+
+
+def test_an_image_and_its_mirror_image_have_mirrored_answers(look: Look) -> None:
+    finder = new_networks().masses.eval()
+    whole = Look(look.fine, look.middle[:, :448, :208], np.ones((448, 208), np.bool_), look.scale)
+    mirrored = replace(whole, middle=whole.middle[..., ::-1].copy())
+    np.testing.assert_allclose(answer(mirrored, finder)[:, ::-1], answer(whole, finder), atol=2e-3)
 
 
 def test_a_peak_becomes_a_candidate_as_large_as_the_extent_about_it() -> None:
@@ -120,10 +127,20 @@ def test_a_judge_says_a_word_of_each_list(look: Look) -> None:
     networks = new_networks()
     for part in parts(networks).values():
         part.eval()
-    (opinion,) = judge(networks.mass_judge, [show_mass(look, candidate((200.0, 80.0)))])
+    (opinion,) = judge(networks.mass_judge, show_masses(look, [candidate((200.0, 80.0))]))
     assert 0 <= opinion.lesion <= 1
     assert {name: opinion.word(name) in words for name, words in MASS_WORDS.items()} == dict.fromkeys(MASS_WORDS, True)
     assert judge(networks.mass_judge, []) == ()
+
+
+def test_a_judge_says_the_same_of_a_candidate_turned_or_mirrored(look: Look) -> None:
+    networks = new_networks()
+    networks.mass_judge.eval()
+    (shown,) = show_masses(look, [candidate((200.0, 80.0))])
+    near, far = (np.rot90(image, 1, (1, 2))[..., ::-1].copy() for image in (shown.near, shown.far))
+    both = shown, Shown(near, far, shown.features)
+    one, other = (judge(networks.mass_judge, [each])[0].lesion for each in both)
+    assert one == pytest.approx(other, abs=0.02)
 
 
 def test_calcifications_are_shown_from_near_and_from_far() -> None:
