@@ -51,8 +51,9 @@ evaluate: venv   ## score the shipped weights on 40 held-out phantoms and on rea
 	$(BIN)/python -m pipelines.brain_lesions.evaluate --data '$(or $(DATA),../shared/data/mr/open-ms)'
 	$(BIN)/python -m pipelines.mammography_cad.evaluate $(if $(MAMMOGRAMS),--real '$(MAMMOGRAMS)')
 
-follow: venv     ## follow brain lesions on 10 generated pairs: new ones found, nothing called where nothing changed (10 minutes)
+follow: venv     ## follow lesions of brain and breast on 10 generated pairs each: what is new, what is not (20 minutes)
 	$(BIN)/python -m pipelines.brain_lesions.pairs
+	$(BIN)/python -m pipelines.mammography_cad.pairs
 
 train-mammography: venv ## train the mammography networks (an hour on 2 cores); MAMMOGRAMS=folder of CDD-CESM
 	$(BIN)/python -m pipelines.mammography_cad.train --work mammography-training --out weights.safetensors $(if $(MAMMOGRAMS),--real '$(MAMMOGRAMS)')

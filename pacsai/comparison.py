@@ -38,7 +38,10 @@ def compared(
     before = gather(earlier, manifest, accepts)
     remarks = (*images.remarks, *(f"earlier study: {remark}" for remark in before.remarks))
     if isinstance(images.given, Exam) and isinstance(before.given, Exam):
-        return replace(images, given=replace(images.given, prior=before.given), earlier=before, remarks=remarks)
+        prior_exam = _dated(before.given, earlier)
+        return replace(
+            images, given=replace(_dated(images.given, study), prior=prior_exam), earlier=before, remarks=remarks
+        )
     if not (isinstance(images.given, Sequences) and isinstance(before.given, Sequences)):
         return _left(images, before.refusal)
     known, reports = known_findings(earlier, manifest.name)
@@ -46,6 +49,10 @@ def compared(
     prior = Prior(before.given.volumes, before.given.reference, earlier.study_instance_uid, day, known)
     given = replace(images.given, prior=prior)
     return replace(images, given=given, earlier=before, reports=reports, remarks=remarks)
+
+
+def _dated(exam: Exam, study: Study) -> Exam:
+    return replace(exam, study_instance_uid=study.study_instance_uid, study_date=study_date(study))
 
 
 def why_not(study: Study, earlier: Study) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +68,15 @@ class Exam:
         Names of the views of a screening exam that are not there.
     prior : Exam or None
         The patient's earlier exam.
+    study_instance_uid, study_date
+        Told where two exams are compared; the date is None where the headers give none.
     """
 
     views: tuple[View, ...]
     missing: tuple[str, ...] = ()
     prior: Exam | None = None
+    study_instance_uid: str = ""
+    study_date: date | None = None
 
     def view(self, name: str) -> View | None:
         """Return the view called `name`, or None where it is missing."""

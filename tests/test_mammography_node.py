@@ -12,8 +12,12 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import MammographyCADSRStorage
 
+from pacsai.changes import Change
+from pacsai.flow import Order, analyse_study
+from pacsai.objects.common import Author
 from pacsai.objects.conformance import judge
 from pacsai.objects.source import ResultObject, Source
+from pacsai.registry import find
 from pacsai.study import Study
 from pipelines.mammography_cad.phantom import exam
 from tests import exams
@@ -25,11 +29,11 @@ from tests.services import orthanc
 SEED, SPACING_MM = 3, 0.14
 
 
-def generated(folder: Path) -> Study:
-    """Write the four views of a generated exam with lesions in it."""
-    for one in exam(SEED, spacing_mm=SPACING_MM, lesions=2):
+def generated(folder: Path, views: tuple[str, ...] = exams.VIEWS, **header: str) -> Study:
+    """Write views of a generated exam with lesions in it."""
+    for one in exam(SEED, spacing_mm=SPACING_MM, lesions=2, views=views):
         grey = np.clip(one.array * 4000 + 40, 40, 4095).astype(np.uint16)
-        exams.write_view(folder, one.name, grey, spacing_mm=(SPACING_MM, SPACING_MM))
+        exams.write_view(folder, one.name, grey, spacing_mm=(SPACING_MM, SPACING_MM), **header)
     return exams.study_in(folder)
 
 
@@ -73,3 +77,34 @@ def check(one: Dataset, path: Path, study: Study) -> None:
     assert said.count('"Image Library"') == 1
     source = Source(study=study, instances=study.instances, volume=None, now=NOW)
     assert [str(problem) for problem in judge(ResultObject("CADSR", one), (), source)] == []
+
+
+@pytest.mark.slow
+def test_the_exam_before_is_told_in_the_reports_and_on_the_images(tmp_path: Path) -> None:
+    views = ("L CC", "L MLO")
+    before = generated(tmp_path / "before", views, StudyDate="20240301", StudyInstanceUID="2.25.9")
+    package = find("mammography_cad")
+    order = Order(
+        package=package,
+        accepts=package.manifest.accepts,
+        results=("CADSR", "SR", "GSPS", "SC"),
+        author=Author(title=package.manifest.title),
+        folder=tmp_path / "out",
+        now=NOW,
+        prior=before,
+    )
+    study = generated(tmp_path / "study", views)
+    report = analyse_study(study, order)
+    assert report.result.earlier is not None
+    assert report.result.earlier.study_instance_uid == "2.25.9"
+    assert {finding.change for finding in report.result.findings} == {Change.STABLE}
+    for one in report.objects:
+        assert one.problems == ()
+        assert dciodvfy(one.path) == []
+    said = {one.kind: tree(one.path) for one in report.objects}
+    assert '"Temporal correlation"' in said["CADSR"]
+    assert "No significant change" in said["SR"]
+    assert '"Study Date")="20240301"' in said["SR"]
+    (state, *_) = [dcmread(one.path) for one in report.objects if one.kind == "GSPS"]
+    texts = [item.UnformattedTextValue for item in state.GraphicAnnotationSequence[0].TextObjectSequence]
+    assert any("stable" in text for text in texts)

@@ -153,6 +153,7 @@ def _table(result: Result) -> list[tuple[str, ...]]:
 
 def _cells(number: int, finding: Finding, joined: str) -> tuple[str, ...]:
     what = [SHORT_WORDS.get(finding.kind, finding.kind.meaning.lower())]
+    what += [str(finding.change)] if finding.change else []
     what += [value.meaning.lower() for _, value in finding.qualities]
     size = finding.value(terms.LONG_AXIS)
     return (

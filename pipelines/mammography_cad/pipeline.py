@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from pacsai import terms
+from pacsai.changes import Earlier
 from pacsai.exam import Exam, View
 from pacsai.finding import Finding, Measurement, Result
 from pacsai.mammography import normalised
@@ -16,9 +18,10 @@ from pacsai.pipeline import ExamLesion, ExamPhantom
 from pacsai.reading import Spot
 from pipelines.mammography_cad.anatomy import NotOneBreastError
 from pipelines.mammography_cad.detect import EVERYTHING, SHIPPED, Mark, ReadView, Rule, kept, read_view
+from pipelines.mammography_cad.earlier import follow
 from pipelines.mammography_cad.net import Networks, load_networks
 from pipelines.mammography_cad.phantom import exam as generated_exam
-from pipelines.mammography_cad.whole import reading, stands_out
+from pipelines.mammography_cad.whole import beside_earlier, reading, stands_out
 from pipelines.mammography_cad.words import CODES, CONCEPTS, KINDS, LABELS, SAID_OF
 
 NO_SIZES = "no pixel spacing is told: sizes are not given in mm, and calcifications were not looked for"
@@ -34,21 +37,44 @@ class MammographyCAD:
     rule: Rule = SHIPPED
 
     def analyse(self, exam: Exam) -> Result:
-        """Return the marks of every view, most certain first, and the exam as a whole."""
-        reads = []
-        for view in exam.views:
-            try:
-                reads.append(read_view(view, self.networks))
-            except NotOneBreastError as error:
-                return Result.not_analysed(f"{view.name}: {error}")
+        """Return the marks of every view, most certain first, and the exam as a whole, compared with the one before."""
+        reads, refused = self._read(exam)
+        if refused:
+            return Result.not_analysed(refused[0])
         marks = [mark for read in reads for mark in kept(read.marks, self.rule) if self._stays(mark, reads)]
         marks.sort(key=lambda mark: -mark.certainty)
         findings = _findings(marks, {view.name: view for view in exam.views})
-        return Result.of(findings, _remarks(reads), reading(reads, marks))
+        result = Result.of(findings, _remarks(reads), reading(reads, marks))
+        return self._compared(result, marks, reads, exam.prior, exam.study_date) if exam.prior else result
 
     def every_candidate(self) -> MammographyCAD:
         """Return the pipeline without an operating point, which is what a FROC is drawn of."""
         return replace(self, rule=EVERYTHING)
+
+    def _read(self, exam: Exam) -> tuple[list[ReadView], list[str]]:
+        """Return the views as they were read, and why others were refused."""
+        reads, refused = [], []
+        for view in exam.views:
+            try:
+                reads.append(read_view(view, self.networks))
+            except NotOneBreastError as error:
+                refused.append(f"{view.name}: {error}")
+        return reads, refused
+
+    def _compared(
+        self, result: Result, marks: Sequence[Mark], reads: Sequence[ReadView], prior: Exam, day: date | None
+    ) -> Result:
+        """Return the result of the exam of `day` with what became of its findings since the earlier one."""
+        before, refused = self._read(prior)
+        followed = follow(marks, reads, before, self.rule)
+        changed = zip(result.findings, followed.changes, strict=True)
+        return replace(
+            result,
+            reading=result.reading and beside_earlier(result.reading, reads, before),
+            findings=tuple(replace(finding, change=change) for finding, change in changed),
+            remarks=(*result.remarks, *(f"earlier exam: {reason}" for reason in refused), *followed.lost),
+            earlier=Earlier(study_instance_uid=prior.study_instance_uid, study_date=prior.study_date, current_date=day),
+        )
 
     def _stays(self, mark: Mark, reads: Sequence[ReadView]) -> bool:
         return mark.kind != "asymmetry" or stands_out(mark, reads)

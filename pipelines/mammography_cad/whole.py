@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -88,6 +89,14 @@ def reading(reads: Sequence[ReadView], marks: Sequence[Mark]) -> Reading:
         case_score=best,
         assessment=assessment(marks),
     )
+
+
+def beside_earlier(told: Reading, reads: Sequence[ReadView], before: Sequence[ReadView]) -> Reading:
+    """Return `told` with the analysis that compared the views of two exams, where they have any in common."""
+    there = {read.view.name for read in before}
+    views = tuple(read.view.name for read in reads if read.view.name in there)
+    compared = Attempt(kind=terms.TEMPORAL_CORRELATION, views=views, algorithm="place from the nipple")
+    return replace(told, analyses=(*told.analyses, compared)) if views else told
 
 
 def assessment(marks: Sequence[Mark]) -> Code:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,7 @@ def exam(
     density: str | None = None,
     for_processing: bool = False,
     views: tuple[str, ...] = VIEWS,
+    before: bool = False,
 ) -> tuple[PhantomView, ...]:
     """Return the views of a random exam; the same arguments always give the same pixels.
 
@@ -111,8 +112,12 @@ def exam(
         Give raw detector values.
     views : tuple of str
         Which views to draw.
+    before : bool
+        Draw the same breasts as they were before any of the lesions was there.
     """
     planned = scenes(seed, field_mm, lesions, density, views)
+    if before:
+        planned = tuple(replace(scene, lesions=()) for scene in planned)
     return tuple(_view(s, spacing_mm, None, for_processing) for s in planned)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from pacsai import terms
+from pacsai.changes import Change
 from pacsai.exam import Exam, View
 from pacsai.finding import Outcome
 from pacsai.gathering import gather
@@ -89,6 +92,28 @@ def test_the_same_exam_gives_the_same_marks(cad: MammographyCAD, generated: Exam
     one = Exam(generated.images.views[:1])
     first, second = (cad.every_candidate().analyse(one) for _ in range(2))
     assert [f.on for f in first.findings] == [f.on for f in second.findings]
+
+
+def test_the_exam_before_is_read_and_compared_with(cad: MammographyCAD, generated: ExamPhantom) -> None:
+    earlier = replace(generated.images, study_instance_uid="1.2.3", study_date=date(2025, 3, 1))
+    result = cad.every_candidate().analyse(replace(generated.images, prior=earlier, study_date=date(2026, 3, 1)))
+    assert {finding.change for finding in result.findings if finding.certainty and finding.certainty > 0.3} == {
+        Change.STABLE
+    }
+    assert result.earlier is not None
+    assert (result.earlier.study_instance_uid, result.earlier.interval_days) == ("1.2.3", 365)
+    assert result.reading is not None
+    (compared,) = [one for one in result.reading.analyses if one.kind == terms.TEMPORAL_CORRELATION]
+    assert compared.views == ("L CC", "L MLO")
+
+
+def test_an_earlier_exam_that_is_none_does_not_stand_in_the_way(cad: MammographyCAD, generated: ExamPhantom) -> None:
+    view = generated.images.views[0]
+    noise = np.random.default_rng(0).random((300, 200), dtype=np.float32)
+    result = cad.analyse(Exam((view,), prior=Exam((replace(view, array=noise),))))
+    assert result.outcome is not Outcome.NOT_ANALYSED
+    assert any(remark.startswith("earlier exam: L CC: ") for remark in result.remarks)
+    assert {finding.change for finding in result.findings} <= {None}
 
 
 def test_without_pixel_spacing_no_sizes_are_told_and_it_says_so(cad: MammographyCAD, generated: ExamPhantom) -> None:
