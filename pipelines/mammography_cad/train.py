@@ -187,11 +187,14 @@ def _judge(name: str, network: torch.nn.Module, judged: list[Judged], steps: int
     lesions = [one for one in judged if one.target[0] > 0]
     others = [one for one in judged if one.target[0] == 0]
     tell(f"judge of {name}: {len(lesions)} lesions, {len(others)} others")
+    begin(network, bench.seed)
+    if not lesions:
+        tell(f"the judge of {name} learns nothing: its finder found no lesion")
+        return
     lists = MASS_WORDS if name == "mass" else SPECK_WORDS
     told = np.array([one.target for one in lesions], dtype=np.intp)
     counts = [np.bincount(told[told[:, k] >= 0, k], minlength=len(w)) for k, w in enumerate(lists.values(), start=2)]
     plan = Plan(steps, 32, 3e-3, 100 * bench.seed + 20)
-    begin(network, bench.seed)
     bench.learn(f"judge-{name}", network, Candidates(lesions, others), judge_loss(counts), plan)
 
 
